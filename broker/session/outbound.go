@@ -1,0 +1,424 @@
+package session
+
+import (
+	"fmt"
+
+	"github.com/penstockmq/penstock/broker/packet"
+)
+
+// WindowMax is the largest number of queue positions that may be open at once, so that every open
+// position has a packet identifier of its own [MQTT5-2.2.1-4].
+const WindowMax = 65534
+
+// A Delivery is one message on its way to the client.
+type Delivery struct {
+	Message         *packet.Message
+	SubscriptionIDs []uint32 // shared, never changed
+	Group           string   // "group/filter" of the shared subscription it came through, or empty
+	// Done, if not nil, is for whoever delivered it outside of a subscription.
+	Done   func(code packet.Code, acked bool)
+	QoS    byte // granted: 1 or 2
+	Retain bool
+}
+
+// A phase is how far one delivery came.
+type phase byte
+
+const (
+	absent   phase = iota // numbered, but not here yet: an earlier number may arrive after a later one
+	queued                // never handed to a connection
+	sent                  // PUBLISH sent, PUBACK or PUBREC owed to us
+	released              // QoS 2: PUBREC came, PUBCOMP owed to us
+	done
+)
+
+type slot struct {
+	Delivery
+	phase phase
+}
+
+// Outbound is the queue of messages for one client and its in-flight window. The zero value is an
+// empty queue with no window: Resume opens one.
+type Outbound struct {
+	slots    []slot // ring: number n is at n & (len-1)
+	head     uint64 // oldest number that is not done; numbers start at 1
+	next     uint64 // next number to hand to the connection
+	tail     uint64 // number after the last
+	window   int    // most messages in flight on this connection
+	inflight int    // in flight on this connection
+	open     int    // deliveries not done
+	bytes    int64  // their size
+	// extras are deliveries outside of the queue, by packet identifier.
+	extras map[uint16]*slot
+}
+
+// Len is the number of deliveries that are not done, Bytes their size.
+func (o *Outbound) Len() int { return o.open }
+
+// Bytes is the size of the deliveries that are not done.
+func (o *Outbound) Bytes() int64 { return o.bytes }
+
+// Inflight is the number of deliveries sent on this connection and not acknowledged.
+func (o *Outbound) Inflight() int { return o.inflight }
+
+// Room reports whether one more message could be sent at once.
+func (o *Outbound) Room() bool { return o.inflight < o.window && o.next == o.tail }
+
+// PacketID is the packet identifier of a number.
+func PacketID(number uint64) uint16 { return uint16((number-1)%65535) + 1 }
+
+// Push appends a delivery and returns its number.
+func (o *Outbound) Push(d Delivery) uint64 {
+	number := max(o.tail, 1)
+	o.Put(number, d)
+	return number
+}
+
+// Put takes the delivery with a number given by the store. Numbers may arrive out of order by as much as
+// publishers overtake each other between the store and here; nothing is sent past a number that is missing.
+func (o *Outbound) Put(number uint64, d Delivery) { o.put(number, d, queued) }
+
+// Restore takes a delivery read from the store, in the place after the last.
+// sentBefore says that it was handed to a connection, releasedBefore that its PUBREC came.
+// Numbers must ascend; those left out are done.
+func (o *Outbound) Restore(number uint64, d Delivery, sentBefore, releasedBefore bool) {
+	o.Skip(number)
+	at := queued
+	switch {
+	case releasedBefore:
+		at = released
+	case sentBefore:
+		at = sent
+	}
+	o.put(number, d, at)
+}
+
+// Skip makes number the next one: all before it that are not here are done.
+func (o *Outbound) Skip(number uint64) {
+	o.begin(number)
+	for o.tail < number {
+		o.grow(o.tail + 1)
+		o.at(o.tail).phase = done
+		o.tail++
+	}
+	o.advance()
+}
+
+// begin sets the first number of an empty queue.
+func (o *Outbound) begin(number uint64) {
+	if o.tail == 0 || (o.open == 0 && o.head == o.tail && number > o.tail) {
+		o.head, o.next, o.tail = number, number, number
+	}
+}
+
+func (o *Outbound) put(number uint64, d Delivery, at phase) {
+	if o.tail == 0 {
+		o.head, o.next, o.tail = 1, 1, 1
+	}
+	for o.tail <= number {
+		o.grow(o.tail + 1)
+		o.at(o.tail).phase = absent
+		o.tail++
+	}
+	s := o.at(number)
+	if number < o.head || s.phase != absent {
+		panic(fmt.Sprintf("session: number %d put twice (head %d, tail %d)", number, o.head, o.tail))
+	}
+	*s = slot{Delivery: d, phase: at}
+	o.open++
+	o.bytes += int64(d.Message.Size())
+}
+
+func (o *Outbound) at(number uint64) *slot { return &o.slots[number&uint64(len(o.slots)-1)] }
+
+// grow makes room for the numbers from head up to, but without, end.
+func (o *Outbound) grow(end uint64) {
+	need := int(end - o.head)
+	if need <= len(o.slots) {
+		return
+	}
+	larger := make([]slot, max(4, 2*len(o.slots)))
+	for n := o.head; n < o.tail; n++ {
+		larger[n&uint64(len(larger)-1)] = *o.at(n)
+	}
+	o.slots = larger
+}
+
+// shrink gives the ring back once a long queue has drained.
+func (o *Outbound) shrink() {
+	if o.head == o.tail && len(o.slots) > 64 {
+		o.slots = nil
+	}
+}
+
+// Tail is the number after the last that is here.
+func (o *Outbound) Tail() uint64 { return max(o.tail, 1) }
+
+// Has reports whether the delivery with a number is here, or was.
+func (o *Outbound) Has(number uint64) bool {
+	return number < o.head || (number < o.tail && o.at(number).phase != absent)
+}
+
+// Awaits reports whether a number is missing among those that are here.
+func (o *Outbound) Awaits(number uint64) bool { return number < o.tail && !o.Has(number) }
+
+// Evict takes out what was never handed to a connection; the store has it. The numbers are free to be put again.
+func (o *Outbound) Evict() (deliveries int, bytes int64) {
+	for ; o.tail > o.head; o.tail-- {
+		s := o.at(o.tail - 1)
+		if s.phase == sent || s.phase == released {
+			break
+		}
+		if s.phase == queued {
+			deliveries++
+			bytes += int64(s.Message.Size())
+		}
+		*s = slot{}
+	}
+	o.next = min(o.next, o.tail)
+	o.open -= deliveries
+	o.bytes -= bytes
+	o.shrink()
+	return deliveries, bytes
+}
+
+// Resume opens a window for a new connection: everything in flight will be sent again, in the
+// original order and with the original identifiers [MQTT5-4.4.0-1] [MQTT311-4.4.0-1] [MQTT5-4.6.0-1].
+// window is the client's receive maximum or our own limit, whichever is less [MQTT5-3.3.4-7].
+func (o *Outbound) Resume(window int) {
+	o.window = min(window, WindowMax)
+	o.inflight = len(o.extras)
+	o.next = o.head
+}
+
+// Sent visits the numbers of the messages that were sent, on this connection or before, and are not acknowledged.
+func (o *Outbound) Sent(visit func(number uint64)) {
+	for n := o.head; n < o.next; n++ {
+		if o.at(n).phase == sent {
+			visit(n)
+		}
+	}
+}
+
+// Suspend closes the window: the connection is gone. Deliveries outside of the queue whose message the client
+// has not taken are given back.
+func (o *Outbound) Suspend() (dropped []Delivery) {
+	o.window, o.inflight = 0, 0
+	for id, s := range o.extras {
+		if s.phase != released {
+			dropped = append(dropped, s.Delivery)
+			delete(o.extras, id)
+		}
+	}
+	return dropped
+}
+
+// A Kind says what a Step is.
+type Kind byte
+
+// The kinds of Step.
+const (
+	SendPublish Kind = iota
+	SendPubrel       // a PUBREL that the last connection may have lost
+	DropExpired      // not sent: the message expired while it waited [MQTT5-3.3.2-5]
+)
+
+// A Step is one thing to do for the connection.
+type Step struct {
+	Kind     Kind
+	Dup      bool // the PUBLISH was sent before [MQTT5-3.3.1-1]
+	ID       uint16
+	Number   uint64
+	Delivery *Delivery // valid until the next call
+}
+
+// Next returns the next step the window allows. now is in Unix nanoseconds.
+func (o *Outbound) Next(now int64) (step Step, ok bool) {
+	for o.next < o.tail && o.inflight < o.window && o.next-o.head < WindowMax {
+		n, s := o.next, o.at(o.next)
+		step = Step{ID: PacketID(n), Number: n, Delivery: &s.Delivery}
+		if s.phase == absent || o.extras[step.ID] != nil {
+			return Step{}, false
+		}
+		o.next++
+		switch s.phase {
+		case done:
+			continue
+		case queued:
+			if s.Message.Expired(now) {
+				expired := s.Delivery
+				step.Kind, step.Delivery = DropExpired, &expired
+				o.finish(n)
+				return step, true
+			}
+			s.phase = sent
+		case sent:
+			step.Dup = true
+		case released:
+			step.Kind = SendPubrel
+		}
+		o.inflight++
+		return step, true
+	}
+	return Step{}, false
+}
+
+// Finish ends a delivery that was just stepped to but cannot be sent, for instance because
+// it is larger than the client's maximum packet size [MQTT5-3.1.2-25].
+func (o *Outbound) Finish(number uint64) {
+	if o.at(number).phase != done {
+		o.inflight--
+		o.finish(number)
+	}
+}
+
+func (o *Outbound) finish(number uint64) {
+	s := o.at(number)
+	o.open--
+	o.bytes -= int64(s.Message.Size())
+	*s = slot{phase: done}
+	o.advance()
+}
+
+func (o *Outbound) advance() {
+	for o.head < o.tail && o.at(o.head).phase == done {
+		o.head++
+	}
+	o.next = max(o.next, o.head)
+	o.shrink()
+}
+
+// find returns the open slot with a packet identifier that was sent on this connection.
+func (o *Outbound) find(id uint16) (number uint64, s *slot) {
+	if s := o.extras[id]; s != nil {
+		return 0, s
+	}
+	if o.open == 0 || id == 0 {
+		return 0, nil
+	}
+	number = o.head + uint64((int(id)-int(PacketID(o.head))+65535)%65535)
+	if number >= o.next {
+		return 0, nil
+	}
+	if s = o.at(number); s.phase == done || s.phase == absent {
+		return 0, nil
+	}
+	return number, s
+}
+
+// An Outcome says what an acknowledgement did.
+type Outcome byte
+
+// The outcomes.
+const (
+	Unknown   Outcome = iota // no such identifier in flight
+	Completed                // the delivery is done
+	Released                 // QoS 2: the client has the message, PUBREL is to be sent
+	Repeated                 // QoS 2: a second PUBREC, PUBREL is to be sent again
+	Violation                // the wrong kind of acknowledgement for the message's QoS
+)
+
+// Puback takes a PUBACK. number is 0 for a delivery outside of the queue.
+func (o *Outbound) Puback(id uint16) (outcome Outcome, number uint64, d Delivery) {
+	number, s := o.find(id)
+	switch {
+	case s == nil:
+		return Unknown, 0, Delivery{}
+	case s.QoS != 1:
+		return Violation, number, Delivery{}
+	}
+	return Completed, number, o.complete(id, number, s)
+}
+
+// Pubrec takes a PUBREC. A failed one ends the exchange: no PUBREL follows [MQTT5-4.3.3-4].
+func (o *Outbound) Pubrec(id uint16, failed bool) (outcome Outcome, number uint64, d Delivery) {
+	number, s := o.find(id)
+	switch {
+	case s == nil:
+		return Unknown, 0, Delivery{}
+	case s.QoS != 2:
+		return Violation, number, Delivery{}
+	case failed:
+		return Completed, number, o.complete(id, number, s)
+	case s.phase == released:
+		return Repeated, number, s.Delivery
+	}
+	s.phase = released
+	return Released, number, s.Delivery
+}
+
+// Pubcomp takes a PUBCOMP.
+func (o *Outbound) Pubcomp(id uint16) (outcome Outcome, number uint64, d Delivery) {
+	number, s := o.find(id)
+	switch {
+	case s == nil:
+		return Unknown, 0, Delivery{}
+	case s.QoS != 2 || s.phase != released:
+		return Violation, number, Delivery{}
+	}
+	return Completed, number, o.complete(id, number, s)
+}
+
+func (o *Outbound) complete(id uint16, number uint64, s *slot) Delivery {
+	d := s.Delivery
+	o.inflight--
+	if number == 0 {
+		delete(o.extras, id)
+		return d
+	}
+	o.finish(number)
+	return d
+}
+
+// PushExtra takes a delivery outside of the queue, to be sent now. It fails when the window is full.
+// Its identifier is as far as possible from those the queue will use next.
+func (o *Outbound) PushExtra(d Delivery) (id uint16, ok bool) {
+	if o.inflight >= o.window {
+		return 0, false
+	}
+	if o.extras == nil {
+		o.extras = make(map[uint16]*slot)
+	}
+	start := o.head + 32767
+	for n := start; n < start+32767; n++ {
+		id = PacketID(max(n, 1))
+		if o.extras[id] == nil && (n >= o.tail || n < o.head) {
+			o.extras[id] = &slot{Delivery: d, phase: sent}
+			o.inflight++
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// ReleasedExtras lists the deliveries outside of the queue whose PUBREL must be sent again after Resume.
+func (o *Outbound) ReleasedExtras() (ids []uint16) {
+	for id, s := range o.extras {
+		if s.phase == released {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Drain takes every delivery that is not done out of the queue, oldest first: the session ends.
+// wasSent tells whether the client may have seen it.
+func (o *Outbound) Drain(visit func(d Delivery, wasSent bool)) {
+	for n := o.head; n < o.tail; n++ {
+		if s := o.at(n); s.phase != done && s.phase != absent {
+			visit(s.Delivery, s.phase != queued)
+		}
+	}
+	for _, s := range o.extras {
+		visit(s.Delivery, true)
+	}
+	*o = Outbound{}
+}
+
+// DropExtra takes back a delivery outside of the queue that could not be sent.
+func (o *Outbound) DropExtra(id uint16) {
+	if o.extras[id] != nil {
+		delete(o.extras, id)
+		o.inflight--
+	}
+}
