@@ -1,0 +1,139 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstockmq/penstock/configs"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Bounds of one HTTP request; nothing here takes a body.
+const (
+	headerTimeout   = 5 * time.Second
+	requestTimeout  = 30 * time.Second
+	idleTimeout     = 2 * time.Minute
+	headerBytesMax  = 16 << 10
+	scrapesMax      = 4 // at once
+	indexPage       = "Penstock\n\n/metrics  Prometheus metrics\n/healthz  200 while the process lives\n/readyz   200 while it takes clients\n"
+	scrapeChallenge = `Bearer realm="penstock"`
+)
+
+// A Server is the broker's HTTP side.
+type Server struct {
+	// Fixed when Open returns.
+	token    [sha256.Size]byte // of the bearer token
+	locked   bool              // there is a token
+	listener net.Listener
+	http     *http.Server
+	// Shared.
+	ready   atomic.Bool
+	serving sync.WaitGroup
+}
+
+// Open listens at cfg.Address, which must not be empty, and serves until Close. It is not ready yet.
+func Open(cfg configs.Admin, src Source, log *slog.Logger) (*Server, error) {
+	l, err := net.Listen("tcp", cfg.Address)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	s := &Server{listener: l, token: sha256.Sum256([]byte(cfg.Token)), locked: cfg.Token != ""}
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !s.locked {
+		log.Warn("metrics can be read by anyone who reaches admin.address: set admin.token", "address", l.Addr().String())
+	}
+	s.http = &http.Server{
+		Handler:           s.routes(src, log),
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytesMax,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	s.serving.Go(func() {
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("admin server ended", "err", err)
+		}
+	})
+	return s, nil
+}
+
+// Addr is the address it listens on, with the port the system chose for port 0.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// SetReady says what /readyz answers.
+func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
+
+// Close stops listening and waits for requests in progress until ctx ends. Twice is harmless.
+func (s *Server) Close(ctx context.Context) error {
+	s.SetReady(false)
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("admin: %w", err), s.http.Close())
+	}
+	s.serving.Wait()
+	return err
+}
+
+func (s *Server) routes(src Source, log *slog.Logger) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		newCollector(src), collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
+		MaxRequestsInFlight: scrapesMax,
+		Timeout:             requestTimeout,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.guard(metrics))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, indexPage) })
+	return mux
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if s.ready.Load() {
+		say(w, http.StatusOK, "ready\n")
+		return
+	}
+	say(w, http.StatusServiceUnavailable, "not ready\n")
+}
+
+// guard asks for the bearer token, if there is one.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.locked && !s.admits(r.Header.Get("Authorization")) {
+			w.Header().Set("WWW-Authenticate", scrapeChallenge)
+			http.Error(w, "a bearer token is needed", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// admits compares in a time that tells nothing about the token, its length included.
+func (s *Server) admits(authorization string) bool {
+	scheme, token, _ := strings.Cut(authorization, " ")
+	shown := sha256.Sum256([]byte(token))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(shown[:], s.token[:]) == 1
+}
+
+func say(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text) // the client may be gone
+}
