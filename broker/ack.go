@@ -1,0 +1,243 @@
+package broker
+
+import (
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/broker/session"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/storage"
+)
+
+func receivedID(key string, id uint16) storage.Received {
+	return storage.Received{Session: key, ID: id}
+}
+
+// payLocked acknowledges a PUBLISH at once, or after those that are owed before it. The session's lock is held.
+func (c *conn) payLocked(t *turn, qos byte, a packet.Ack) {
+	in := &c.session.in
+	if in.Idle() {
+		c.sendAck(t, qos, a)
+		return
+	}
+	in.Ready(in.Owe(a.ID, qos), a.ID, qos, a.Code)
+	c.payOwedLocked(t)
+}
+
+// payOwedLocked sends the acknowledgements that are ready, in the order of their PUBLISH packets.
+func (c *conn) payOwedLocked(t *turn) {
+	for {
+		w, ok := c.session.in.Pop()
+		if !ok {
+			return
+		}
+		c.sendAck(t, w.QoS, packet.Ack{ID: w.ID, Code: w.Code})
+	}
+}
+
+// sendAck sends PUBACK or PUBREC [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2].
+func (c *conn) sendAck(t *turn, qos byte, a packet.Ack) {
+	kind := packet.PUBACK
+	if qos == 2 {
+		kind = packet.PUBREC
+	}
+	if a.Code.Failed() && c.b.hideReasons {
+		a.Code = packet.UnspecifiedError
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return
+	}
+	a.Reason = c.ackReasonLocked(a.Reason)
+	c.outbox.close(packet.AppendAck(c.outbox.open(), kind, c.version, a))
+	t.tally.packetsSent++
+	t.touchLocked(c)
+}
+
+// acknowledge tells the publisher what became of its message, in the order of its PUBLISH packets. The connection
+// may be another one by now, or gone.
+func (s *liveSession) acknowledge(t *turn, ticket uint64, id uint16, qos byte, code packet.Code) {
+	s.mu.Lock()
+	c := s.conn.Load()
+	if code.Failed() && c != nil && c.version != packet.V5 { // nothing in 3.1.1 can refuse: the client must keep the message
+		s.mu.Unlock()
+		c.end(t, packet.Success, "", code.String())
+		return
+	}
+	s.in.Ready(ticket, id, qos, code)
+	if c != nil {
+		c.payOwedLocked(t)
+	}
+	s.mu.Unlock()
+}
+
+// handleAck takes PUBACK, PUBREC, PUBREL or PUBCOMP.
+func (c *conn) handleAck(t *turn, kind packet.Type, body []byte) error {
+	a, err := packet.DecodeAck(kind, body, c.version)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case packet.PUBACK:
+		return c.handlePuback(t, a)
+	case packet.PUBREC:
+		return c.handlePubrec(t, a)
+	case packet.PUBREL:
+		c.handlePubrel(t, a)
+		return nil
+	}
+	return c.handlePubcomp(t, a)
+}
+
+// handlePuback ends a QoS 1 delivery. A failure code discards the message like a success does (MQTT 5, 4.4, [MQTT5-4.8.2-6]).
+func (c *conn) handlePuback(t *turn, a packet.Ack) error {
+	s := c.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn.Load() != c {
+		return nil
+	}
+	outcome, number, d := s.out.Puback(a.ID)
+	switch outcome {
+	case session.Violation:
+		return packet.Refuse(packet.ProtocolError, "PUBACK for a QoS 2 message")
+	case session.Completed:
+		s.completeLocked(t, number, d, a.Code)
+	}
+	return nil
+}
+
+// completeLocked clears up after a delivery the client has answered, and sends what has room now.
+func (s *liveSession) completeLocked(t *turn, number uint64, d session.Delivery, code packet.Code) {
+	t.tally.inflight--
+	s.doneLocked(t, number, d.Message)
+	s.answeredLocked(t, d, code)
+	s.pumpLocked(t)
+}
+
+// answeredLocked tells the hooks what the client said to a message.
+func (s *liveSession) answeredLocked(t *turn, d session.Delivery, code packet.Code) {
+	if code.Failed() {
+		t.b.counters.drop(hooks.DropRefused, 1)
+	}
+	t.observe(event{kind: acked, clientID: s.id, message: d.Message, code: code, done: d.Done})
+	if code.Failed() {
+		t.observe(event{kind: dropped, clientID: s.id, message: d.Message, reason: hooks.DropRefused})
+	}
+}
+
+// handlePubrec takes the client's word that it has a QoS 2 message. PUBREL is sent once the store knows
+// [MQTT5-4.3.3-3] [MQTT5-4.3.3-4] [MQTT311-4.3.3-1].
+func (c *conn) handlePubrec(t *turn, a packet.Ack) error {
+	s := c.session
+	s.mu.Lock()
+	if s.conn.Load() != c {
+		s.mu.Unlock()
+		return nil
+	}
+	outcome, number, d := s.out.Pubrec(a.ID, a.Code.Failed())
+	switch outcome {
+	case session.Completed:
+		s.completeLocked(t, number, d, a.Code)
+	case session.Released:
+		s.answeredLocked(t, d, a.Code)
+	}
+	s.mu.Unlock()
+	switch {
+	case outcome == session.Violation:
+		return packet.Refuse(packet.ProtocolError, "PUBREC for a QoS 1 message")
+	case outcome == session.Repeated, outcome == session.Unknown && !a.Code.Failed():
+		// An unknown identifier is answered too, or a client that remembers more than we do would ask for ever.
+		c.sendPubrel(t, a.ID)
+	case outcome == session.Released:
+		c.release(t, number, a.ID)
+	}
+	return nil
+}
+
+// release sends PUBREL when the store knows that PUBREC came.
+func (c *conn) release(t *turn, number uint64, id uint16) {
+	if number == 0 || !c.session.durable {
+		c.sendPubrel(t, id)
+		return
+	}
+	a := storage.Ack{Session: c.session.key, Seq: number, Progress: storage.Released}
+	pending, err := c.b.store.Ack(a, waiter(func(err error) {
+		if err == nil {
+			c.sendPubrel(c.b.storeTurn(), id)
+		}
+	}))
+	if !pending && err == nil {
+		c.sendPubrel(t, id)
+	}
+	c.b.storeResult(pending, err)
+}
+
+func (c *conn) sendPubrel(t *turn, id uint16) {
+	c.send(t, func(dst []byte) []byte {
+		return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: id})
+	})
+}
+
+// handlePubcomp ends a QoS 2 delivery.
+func (c *conn) handlePubcomp(t *turn, a packet.Ack) error {
+	s := c.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn.Load() != c {
+		return nil
+	}
+	outcome, number, d := s.out.Pubcomp(a.ID)
+	switch outcome {
+	case session.Violation:
+		return packet.Refuse(packet.ProtocolError, "PUBCOMP for a message that is not released")
+	case session.Completed:
+		t.tally.inflight--
+		s.doneLocked(t, number, d.Message)
+		s.pumpLocked(t)
+	}
+	return nil
+}
+
+// handlePubrel forgets a QoS 2 identifier and sends PUBCOMP once the store has forgotten it too
+// [MQTT5-4.3.3-11] [MQTT311-4.3.3-2]. An identifier that is not known is answered as well, or the client
+// would ask for ever.
+func (c *conn) handlePubrel(t *turn, a packet.Ack) {
+	s := c.session
+	s.mu.Lock()
+	known, begun := s.in.Release(a.ID)
+	s.mu.Unlock()
+	switch {
+	case begun:
+		return
+	case !known:
+		c.sendPubcomp(t, a.ID)
+		return
+	case !s.durable:
+		c.forget(t, a.ID)
+		return
+	}
+	change := storage.DeleteReceived{Received: receivedID(s.key, a.ID)}
+	pending, err := c.b.store.Update([]storage.Change{change}, waiter(func(err error) {
+		if err == nil {
+			c.forget(c.b.storeTurn(), a.ID)
+		}
+	}))
+	if !pending && err == nil {
+		c.forget(t, a.ID)
+	}
+	c.b.storeResult(pending, err)
+}
+
+// forget frees the identifier and sends PUBCOMP.
+func (c *conn) forget(t *turn, id uint16) {
+	c.session.mu.Lock()
+	c.session.in.Forget(id)
+	c.session.mu.Unlock()
+	c.sendPubcomp(t, id)
+}
+
+func (c *conn) sendPubcomp(t *turn, id uint16) {
+	c.send(t, func(dst []byte) []byte {
+		return packet.AppendAck(dst, packet.PUBCOMP, c.version, packet.Ack{ID: id})
+	})
+}

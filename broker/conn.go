@@ -1,0 +1,447 @@
+package broker
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstockmq/penstock/broker/listener"
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/hooks"
+)
+
+// A driver moves bytes between a conn and its socket. Its methods never block and may be called by any
+// goroutine, without locks held.
+type driver interface {
+	// flush writes what the outbox holds, as far as the socket takes it; the rest follows by itself. It clears conn.dirty.
+	flush(t *turn)
+	// resume has feed called again: what it waited for has happened.
+	resume()
+	// shut ends the connection: no more is read, what the outbox holds is written within a bounded time, then the
+	// socket is closed and conn.ended called.
+	shut()
+}
+
+// A phase is how far a connection came. Only the goroutine that feeds it reads or writes it.
+type phase byte
+
+const (
+	awaitConnect phase = iota // nothing but CONNECT is allowed [MQTT5-3.1.0-1]
+	authenticating
+	attaching // the store is writing the session
+	open
+)
+
+// A conn is one network connection as the protocol sees it: it is fed bytes and appends frames to its
+// outbox. It knows no socket.
+type conn struct {
+	// Fixed when Attach returns.
+	b      *Broker
+	peer   listener.Peer
+	driver driver
+	// Only the goroutine that feeds this connection touches these.
+	phase     phase
+	waiting   bool // feed does nothing until a posted answer ends the wait
+	partial   []byte
+	incoming  packet.Publish
+	message   packet.Message // of the QoS 0 PUBLISH being routed
+	aliasesIn []string       // topic by alias - 1 [MQTT5-3.3.2-7]
+	memo      *topicMemo
+	connect   *packet.Connect // until the connection is open
+	exchange  hooks.Exchange  // of enhanced authentication, while it runs
+	method    string          // authentication method of the CONNECT packet
+	assigned  bool            // we chose the client identifier
+	keepAlive time.Duration
+	deadline  *time.Timer // of CONNECT, then of keep-alive
+	// Fixed when the connection is open.
+	version    packet.Version
+	client     *hooks.Client
+	session    *liveSession
+	receiveMax int // the client's
+	// Anyone.
+	lastPacket atomic.Int64 // Unix nanoseconds: when a whole packet was last received
+
+	mu          sync.Mutex // guards what follows; taken after session.mu
+	outbox      outbox
+	dirty       bool // a turn will flush it
+	writing     bool // a flush or a writer goroutine has a parcel
+	opened      bool // CONNACK was sent
+	closing     bool // nothing more is appended
+	finished    bool // the driver has let go
+	wantPump    bool // the queue stopped because the outbox was full
+	throttled   bool // feed stopped because the outbox was full
+	sendWill    bool // the end of this connection publishes the will
+	endReason   string
+	answers     []func(t *turn) error // for the feeding goroutine
+	aliasesOut  map[string]uint16
+	maxPacket   uint32 // the client's, 0 is no limit
+	aliasMax    uint16 // the client's
+	problemInfo bool   // the client wants reason strings
+}
+
+// feed takes bytes that were read, in any cut, and handles every whole packet in them. b is not kept.
+func (c *conn) feed(t *turn, b []byte) {
+	t.tally.bytesReceived += uint64(len(b))
+	for _, answer := range c.takeAnswers() {
+		if err := answer(t); err != nil {
+			c.fail(t, err)
+		}
+	}
+	held := len(c.partial) > 0
+	if held {
+		c.partial = append(c.partial, b...)
+		b = c.partial
+	}
+	before := t.tally.packetsReceived
+	rest := c.handleAll(t, b)
+	if t.tally.packetsReceived != before {
+		c.lastPacket.Store(t.now)
+	}
+	switch {
+	case len(rest) == 0 && cap(c.partial) <= 4096:
+		c.partial = c.partial[:0]
+	case len(rest) == 0:
+		c.partial = nil
+	case held:
+		c.partial = c.partial[:copy(c.partial, rest)]
+	default:
+		c.partial = append(c.partial[:0], rest...)
+	}
+}
+
+// handleAll handles the whole packets at the front of b and returns what is left.
+func (c *conn) handleAll(t *turn, b []byte) []byte {
+	for !c.waiting && len(b) > 0 {
+		if c.stopped() {
+			return nil
+		}
+		head, body, n, err := c.split(b)
+		if err == nil && n == 0 {
+			return b
+		}
+		if err == nil {
+			t.tally.packetsReceived++
+			err = c.handle(t, head, body)
+			b = b[n:]
+		}
+		if err != nil {
+			c.fail(t, err)
+			return nil
+		}
+		if c.throttle() {
+			return b
+		}
+	}
+	return b
+}
+
+// split takes the first whole packet off b; n is 0 if there is none yet.
+func (c *conn) split(b []byte) (head byte, body []byte, n int, err error) {
+	if c.version == packet.V31 {
+		head, body, n, _, err = packet.SplitV31(b, c.b.limits.MaxPacketSize)
+	} else {
+		head, body, n, _, err = packet.Split(b, c.b.limits.MaxPacketSize)
+	}
+	return head, body, n, err
+}
+
+// stopped reports whether the connection is being closed: what else it sent is not looked at.
+func (c *conn) stopped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+// throttle stops feeding a client that does not read its acknowledgements.
+func (c *conn) throttle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outbox.size > 2*c.b.limits.MaxOutboxBytes {
+		c.throttled = true
+		c.waiting = true
+	}
+	return c.throttled
+}
+
+func (c *conn) handle(t *turn, head byte, body []byte) error {
+	kind := packet.TypeOf(head)
+	switch c.phase {
+	case awaitConnect:
+		if kind != packet.CONNECT { // [MQTT5-3.1.0-1] [MQTT311-3.1.0-1]
+			return packet.Refuse(packet.ProtocolError, "the first packet must be CONNECT")
+		}
+		return c.handleConnect(t, body)
+	case authenticating:
+		return c.handleAuthenticating(t, kind, body)
+	}
+	switch kind {
+	case packet.PUBLISH:
+		return c.handlePublish(t, head, body)
+	case packet.PUBACK, packet.PUBREC, packet.PUBREL, packet.PUBCOMP:
+		return c.handleAck(t, kind, body)
+	case packet.SUBSCRIBE:
+		return c.handleSubscribe(t, body)
+	case packet.UNSUBSCRIBE:
+		return c.handleUnsubscribe(t, body)
+	case packet.PINGREQ:
+		return c.handlePing(t, body)
+	case packet.DISCONNECT:
+		return c.handleDisconnect(t, body)
+	case packet.AUTH:
+		return c.handleReauth(t, body)
+	case packet.CONNECT: // [MQTT5-3.1.0-2] [MQTT311-3.1.0-2]
+		return packet.Refuse(packet.ProtocolError, "a second CONNECT packet")
+	}
+	return packet.Refuse(packet.ProtocolError, kind.String()+" is sent by servers only")
+}
+
+// handlePing answers PINGREQ [MQTT5-3.12.4-1] [MQTT311-3.12.4-1].
+func (c *conn) handlePing(t *turn, body []byte) error {
+	if err := packet.DecodeEmpty(body); err != nil {
+		return err
+	}
+	c.send(t, packet.AppendPingresp)
+	return nil
+}
+
+// send appends one control packet to the outbox.
+func (c *conn) send(t *turn, encode func(dst []byte) []byte) {
+	c.mu.Lock()
+	c.sendLocked(t, encode)
+	c.mu.Unlock()
+}
+
+func (c *conn) sendLocked(t *turn, encode func(dst []byte) []byte) {
+	if c.closing {
+		return
+	}
+	c.outbox.close(encode(c.outbox.open()))
+	t.tally.packetsSent++
+	t.touchLocked(c)
+}
+
+// reasonLocked returns reason if a packet with it fits the client's maximum packet size and the client
+// wants to hear it, else an empty string [MQTT5-3.1.2-29] [MQTT5-3.2.2-19] [MQTT5-3.4.2-2] [MQTT5-3.14.2-3].
+func (c *conn) reasonLocked(reason string) string {
+	if c.b.hideReasons || (c.maxPacket != 0 && int64(len(reason))+64 > int64(c.maxPacket)) {
+		return ""
+	}
+	return reason
+}
+
+// ackReasonLocked is a reason string for an acknowledgement: only where the client asked for problem
+// information [MQTT5-3.1.2-29].
+func (c *conn) ackReasonLocked(reason string) string {
+	if !c.problemInfo {
+		return ""
+	}
+	return c.reasonLocked(reason)
+}
+
+// fail ends the connection because of err, telling an MQTT 5 client why [MQTT5-4.13.1-1] [MQTT5-4.13.2-1].
+func (c *conn) fail(t *turn, err error) {
+	var refusal *packet.Refusal
+	if !errors.As(err, &refusal) {
+		refusal = packet.Refuse(packet.UnspecifiedError, "internal error")
+	}
+	if c.phase != open {
+		c.refuseConnect(t, refusal)
+		return
+	}
+	c.b.log.Info("client refused", "client", c.client.ID, "reason", refusal.Code.String(), "err", err)
+	c.end(t, refusal.Code, refusal.Text, refusal.Code.String())
+}
+
+// end closes the connection from any goroutine. why is the label it is counted under. A code below 0x80 sends no DISCONNECT.
+func (c *conn) end(t *turn, code packet.Code, text, why string) {
+	c.mu.Lock()
+	if c.closing {
+		c.mu.Unlock()
+		return
+	}
+	if c.opened && code.Failed() && c.version == packet.V5 {
+		if c.b.hideReasons && code != packet.ServerShuttingDown && code != packet.SessionTakenOver {
+			code = packet.UnspecifiedError
+		}
+		reason := c.reasonLocked(text)
+		c.sendLocked(t, func(dst []byte) []byte { return packet.AppendDisconnect(dst, code, reason, "") })
+	}
+	c.closing = true
+	c.endReason = why
+	c.mu.Unlock()
+	c.driver.flush(t)
+	c.driver.shut()
+}
+
+// post hands an answer to the goroutine that feeds the connection.
+func (c *conn) post(answer func(t *turn) error) {
+	c.mu.Lock()
+	c.answers = append(c.answers, answer)
+	c.mu.Unlock()
+	c.driver.resume()
+}
+
+func (c *conn) takeAnswers() []func(t *turn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.throttled && c.outbox.size <= c.b.limits.MaxOutboxBytes {
+		c.throttled, c.waiting = false, false
+	}
+	answers := c.answers
+	c.answers = nil
+	return answers
+}
+
+// nextParcel takes what the outbox holds for writing. ok is false when there is nothing; then the connection
+// is no longer writing. It tells the queue and the feeder when there is room again.
+func (c *conn) nextParcel() (p parcel, ok bool) {
+	c.mu.Lock()
+	c.dirty = false
+	ok = c.outbox.size > 0
+	if ok {
+		p = c.outbox.take()
+	}
+	c.writing = ok
+	wake := !ok && c.closing
+	c.mu.Unlock()
+	if wake {
+		c.driver.resume() // it may wait to close
+	}
+	return p, ok
+}
+
+// What lastParcel found.
+type writerState byte
+
+const (
+	writerIdle  writerState = iota // nothing to write, and nothing will be any more
+	writerBusy                     // somebody writes
+	writerOwned                    // the caller is to write the parcel
+)
+
+// lastParcel is for the driver that closes the connection.
+func (c *conn) lastParcel() (p parcel, state writerState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.writing:
+		return parcel{}, writerBusy
+	case c.outbox.size == 0:
+		c.finished = true
+		return parcel{}, writerIdle
+	}
+	c.writing = true
+	return c.outbox.take(), writerOwned
+}
+
+// beginParcel is nextParcel for a flush that does not write yet: ok is false if somebody else does.
+func (c *conn) beginParcel() (p parcel, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dirty = false
+	if c.writing || c.finished || c.outbox.size == 0 {
+		return parcel{}, false
+	}
+	c.writing = true
+	return c.outbox.take(), true
+}
+
+// relieved is called by the driver after bytes were written: it goes on with what waited for room.
+func (c *conn) relieved(t *turn) {
+	c.mu.Lock()
+	room := c.outbox.size <= c.b.limits.MaxOutboxBytes/2
+	pump := c.wantPump && room && !c.closing
+	feed := c.throttled && room
+	if pump {
+		c.wantPump = false
+	}
+	c.mu.Unlock()
+	if pump {
+		c.session.pump(t)
+	}
+	if feed {
+		c.driver.resume()
+	}
+}
+
+// lost is called by the driver when the socket failed or the client closed it.
+func (c *conn) lost(why string) {
+	c.mu.Lock()
+	if !c.closing {
+		c.closing = true
+		c.endReason = why
+	}
+	c.mu.Unlock()
+}
+
+// ended is called once by the driver, on the feeding goroutine, when the socket is closed.
+func (c *conn) ended() {
+	c.mu.Lock()
+	c.finished = true
+	c.outbox = outbox{}
+	why := c.endReason
+	c.mu.Unlock()
+	if c.deadline != nil {
+		c.deadline.Stop()
+	}
+	c.b.connections.forget(c)
+	if c.session == nil {
+		c.b.log.Debug("connection ended", "reason", why)
+		return
+	}
+	c.b.counters.connections.Add(-1)
+	c.b.counters.disconnect(label(why))
+	c.b.log.Debug("client disconnected", slog.String("client", c.client.ID), slog.String("reason", why))
+	c.session.detach(c, why)
+	c.b.hooks.OnDisconnect(c.client, why)
+}
+
+// label makes a reason fit for a metric.
+func label(why string) string { return strings.ReplaceAll(why, " ", "_") }
+
+// watch starts or restarts the one timer of the connection.
+func (c *conn) watch(d time.Duration, expired func()) {
+	if c.deadline != nil {
+		c.deadline.Stop()
+	}
+	c.deadline = time.AfterFunc(d, expired)
+}
+
+// watchKeepAlive closes the connection when nothing came for one and a half times the keep-alive
+// [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]. The timer is not moved by each packet: when it fires it looks
+// how long ago the last one came.
+func (c *conn) watchKeepAlive() {
+	if c.keepAlive == 0 {
+		if c.deadline != nil {
+			c.deadline.Stop()
+		}
+		return
+	}
+	limit := c.keepAlive + c.keepAlive/2
+	var timer *time.Timer
+	ready := make(chan struct{})
+	c.watch(limit, func() {
+		<-ready
+		if quiet := time.Duration(time.Now().UnixNano() - c.lastPacket.Load()); quiet < limit {
+			timer.Reset(limit - quiet)
+			return
+		}
+		t := c.b.begin()
+		defer t.end()
+		c.end(t, packet.KeepAliveTimeout, "nothing received for 1.5 times the keep alive", "keep alive timeout")
+	})
+	timer = c.deadline
+	close(ready)
+}
+
+// abandon throws the outbox away: its socket failed.
+func (c *conn) abandon() {
+	c.mu.Lock()
+	c.outbox = outbox{}
+	c.writing = false
+	c.finished = true
+	c.mu.Unlock()
+}

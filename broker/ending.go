@@ -1,0 +1,234 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/broker/session"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/storage"
+)
+
+// detach takes a connection that ended off its session. The session ends with it, or waits for the client as
+// long as its expiry interval says.
+func (s *liveSession) detach(c *conn, why string) {
+	t := s.b.begin()
+	defer t.end()
+	s.mu.Lock()
+	if s.conn.Load() != c { // taken over, or ended
+		s.mu.Unlock()
+		return
+	}
+	dropped := s.releaseLocked(t)
+	will := s.willAfterLocked(c)
+	ends := s.expiry == 0
+	if ends { // [MQTT5-3.1.2-23] [MQTT311-3.1.2-6]
+		s.ended = true
+	} else {
+		s.waitLocked(time.Duration(s.expiry)*time.Second, s.expiry == never)
+	}
+	record := s.recordLocked(t.now)
+	s.mu.Unlock()
+	for _, d := range dropped {
+		t.observe(event{kind: undone, done: d.Done})
+	}
+	if ends {
+		s.b.sessions.remove(s)
+	} else if s.durable {
+		s.b.update(nil, record)
+	}
+	if will != nil {
+		s.b.publishWill(t, s.client.Load(), will)
+	}
+	if ends {
+		s.finish(t, "connection ended")
+	}
+}
+
+// releaseLocked takes the connection off. What it had in flight is marked as sent, so that a resend after a restart carries DUP.
+func (s *liveSession) releaseLocked(t *turn) (dropped []session.Delivery) {
+	s.conn.Store(nil)
+	s.window.Store(0)
+	t.tally.inflight -= int64(s.out.Inflight())
+	if s.durable {
+		s.out.Sent(func(number uint64) {
+			t.acks = append(t.acks, storage.Ack{Session: s.key, Seq: number, Progress: storage.Sent})
+		})
+	}
+	dropped = s.out.Suspend()
+	s.in.Reset()
+	s.retained = nil
+	if s.durable {
+		s.backlog.takeBack(&s.out)
+	}
+	s.load.Store(int64(s.waitingLocked()))
+	return dropped
+}
+
+// willAfterLocked decides what becomes of the will now that the connection has ended: it is
+// returned if it is to be published at once, and published later if it has a delay
+// [MQTT5-3.1.2-8] [MQTT5-3.1.3-9] [MQTT311-3.1.2-8].
+func (s *liveSession) willAfterLocked(c *conn) *storage.Will {
+	will := s.will
+	if will == nil {
+		return nil
+	}
+	c.mu.Lock()
+	send := c.sendWill
+	c.mu.Unlock()
+	if !send { // [MQTT5-3.1.2-10] [MQTT311-3.1.2-10]
+		s.will = nil
+		return nil
+	}
+	if will.DelayInterval == 0 || s.expiry == 0 {
+		s.will = nil
+		return will
+	}
+	s.delayWillLocked(time.Duration(will.DelayInterval) * time.Second)
+	return nil
+}
+
+// delayWillLocked publishes the will after d, unless the session is resumed or ends first.
+func (s *liveSession) delayWillLocked(d time.Duration) {
+	will := s.will
+	s.willWait = time.AfterFunc(d, func() {
+		s.mu.Lock()
+		due := s.will == will && s.conn.Load() == nil && !s.ended
+		var record storage.PutSession
+		if due {
+			s.will = nil
+			record = s.recordLocked(time.Now().UnixNano())
+		}
+		s.mu.Unlock()
+		if !due {
+			return
+		}
+		t := s.b.begin()
+		defer t.end()
+		s.b.update(nil, record)
+		s.b.publishWill(t, s.client.Load(), will)
+	})
+}
+
+// waitLocked ends the session after d if no client has resumed it.
+func (s *liveSession) waitLocked(d time.Duration, forever bool) {
+	if forever {
+		return
+	}
+	s.timer = time.AfterFunc(d, func() { s.expire("expired") })
+}
+
+// expire ends a session that is offline. It reports whether it did.
+func (s *liveSession) expire(why string) bool {
+	s.b.sessions.mu.Lock()
+	s.mu.Lock()
+	due := s.conn.Load() == nil && !s.ended
+	var will *storage.Will
+	if due {
+		s.ended = true
+		s.b.sessions.removeLocked(s)
+		will, s.will = s.will, nil
+	}
+	s.mu.Unlock()
+	s.b.sessions.mu.Unlock()
+	if !due {
+		return false
+	}
+	t := s.b.begin()
+	defer t.end()
+	s.b.counters.sessionsExpired.Add(1)
+	if will != nil { // the session ends before the delay has passed [MQTT5-3.1.2-8]
+		s.b.publishWill(t, s.client.Load(), will)
+	}
+	s.finish(t, why)
+	return true
+}
+
+// stopTimersLocked is for a session that is resumed or ends.
+func (s *liveSession) stopTimersLocked() {
+	for _, timer := range []*time.Timer{s.timer, s.willWait} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	s.timer, s.willWait = nil, nil
+}
+
+// finish clears up after a session that ended and is out of the registry: its subscriptions, its queue, its record.
+func (s *liveSession) finish(t *turn, why string) {
+	s.clear(t)
+	s.b.discard(s)
+	s.b.hooks.OnSessionEnd(s.id, why)
+}
+
+// clear takes the session's subscriptions out of the index and its messages out of the queue. Those of shared
+// subscriptions go to other members; those that only the store has are discard's.
+func (s *liveSession) clear(t *turn) {
+	s.mu.Lock()
+	s.stopTimersLocked()
+	subs := s.subs
+	s.subs = nil
+	var moved []session.Delivery
+	s.out.Drain(func(d session.Delivery, wasSent bool) {
+		if d.Done != nil {
+			t.observe(event{kind: undone, done: d.Done})
+			return
+		}
+		t.tally.queued--
+		t.tally.queuedBytes -= int64(d.Message.Size())
+		if d.Group != "" && (d.QoS == 1 || !wasSent) { // [MQTT5-4.8.2-4] [MQTT5-4.8.2-5]
+			moved = append(moved, d)
+			return
+		}
+		t.drop(s.id, d.Message, hooks.DropSessionEnded)
+	})
+	s.load.Store(0)
+	s.mu.Unlock()
+	for _, sub := range subs {
+		s.b.unsubscribe(sub)
+	}
+	for _, d := range moved {
+		s.b.regroup(t, d)
+	}
+}
+
+// takeOverLocked gives the session to a new connection. It returns the will of the old one if it is to be
+// published, and the old connection, both nil if there is none.
+func (s *liveSession) takeOverLocked(t *turn, c *conn) (old *conn, will *storage.Will) {
+	s.stopTimersLocked()
+	if old = s.conn.Load(); old != nil {
+		for _, d := range s.releaseLocked(t) {
+			t.observe(event{kind: undone, done: d.Done})
+		}
+		if s.will != nil && s.will.DelayInterval == 0 {
+			will = s.will
+		}
+	}
+	s.in.Reconnected()
+	s.will = nil // a delayed will is not sent: the session goes on [MQTT5-3.1.3-9]
+	s.bindLocked(c)
+	return old, will
+}
+
+// bindLocked makes c the session's connection.
+func (s *liveSession) bindLocked(c *conn) {
+	p := c.connect
+	s.expiry = c.sessionExpiry()
+	s.will = willOf(p, c.client.ID)
+	s.client.Store(c.client)
+	s.conn.Store(c)
+}
+
+// willOf makes the will of a CONNECT packet.
+func willOf(p *packet.Connect, clientID string) *storage.Will {
+	w := p.Will
+	if w == nil {
+		return nil
+	}
+	return &storage.Will{
+		Message: &packet.Message{
+			Topic: w.Topic, Payload: w.Payload, Properties: w.Properties, Publisher: clientID, QoS: w.QoS, Retain: w.Retain,
+		},
+		DelayInterval: w.DelayInterval, Expiry: w.Expiry, HasExpiry: w.HasExpiry,
+	}
+}

@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/hooks"
+)
+
+// beginExchange starts enhanced authentication (MQTT 5, 4.12) for a CONNECT packet.
+func (c *conn) beginExchange(method string, data []byte) error {
+	if c.b.hooks.Method(method) == nil { // [MQTT5-4.12.0-1]
+		return packet.Refuse(packet.BadAuthenticationMethod, "no hook serves "+method)
+	}
+	c.method = method
+	c.exchange = c.b.hooks.Method(method).Begin(c.client)
+	c.stepExchange(data, c.authenticated)
+	return nil
+}
+
+// stepExchange hands data to the exchange. succeed goes on once the exchange has, with the data to send.
+func (c *conn) stepExchange(data []byte, succeed func(t *turn, data []byte) error) {
+	exchange := c.exchange
+	c.ask(func(ctx context.Context) func(t *turn) error {
+		reply, d := exchange.Step(ctx, c.client, data)
+		return func(t *turn) error {
+			switch d.Verdict {
+			case hooks.Allow:
+				c.exchange = nil
+				return succeed(t, reply)
+			case hooks.Deny: // [MQTT5-4.12.0-4]
+				c.exchange = nil
+				return refusalOf(d, packet.NotAuthorized)
+			}
+			c.sendAuth(t, packet.ContinueAuthentication, reply) // [MQTT5-4.12.0-2]
+			return nil
+		}
+	})
+}
+
+func (c *conn) sendAuth(t *turn, code packet.Code, data []byte) {
+	c.send(t, func(dst []byte) []byte { return packet.AppendAuth(dst, code, c.method, data, "") })
+}
+
+// handleAuthenticating takes what a client sends before its CONNACK: nothing but AUTH and
+// DISCONNECT is allowed (MQTT 5, 4.12), and nothing at all without an exchange.
+func (c *conn) handleAuthenticating(t *turn, kind packet.Type, body []byte) error {
+	switch {
+	case kind == packet.AUTH && c.exchange != nil:
+		return c.continueExchange(t, body, c.authenticated)
+	case kind == packet.DISCONNECT:
+		if _, err := packet.DecodeDisconnect(body, c.version); err != nil {
+			return err
+		}
+		c.end(t, packet.Success, "", "disconnected by client")
+		return nil
+	}
+	return packet.Refuse(packet.ProtocolError, kind.String()+" before CONNACK")
+}
+
+func (c *conn) continueExchange(t *turn, body []byte, succeed func(t *turn, data []byte) error) error {
+	a, err := packet.DecodeAuth(body)
+	switch {
+	case err != nil:
+		return err
+	case a.Method != c.method: // [MQTT5-4.12.0-5]
+		return packet.Refuse(packet.ProtocolError, "AUTH with another authentication method")
+	case a.Code != packet.ContinueAuthentication: // [MQTT5-4.12.0-3]
+		return packet.Refuse(packet.ProtocolError, "AUTH that does not continue the exchange")
+	}
+	c.stepExchange(a.Data, succeed)
+	return nil
+}
+
+// handleReauth takes AUTH on an open connection: re-authentication (MQTT 5, 4.12.1) with the method of the CONNECT packet
+// [MQTT5-4.12.1-1].
+func (c *conn) handleReauth(t *turn, body []byte) error {
+	if c.version != packet.V5 {
+		return packet.Refuse(packet.MalformedPacket, "AUTH exists from MQTT 5 on")
+	}
+	if c.method == "" { // [MQTT5-4.12.0-6] [MQTT5-4.12.0-7]
+		return packet.Refuse(packet.ProtocolError, "AUTH without an authentication method in CONNECT")
+	}
+	if c.exchange != nil {
+		return c.continueExchange(t, body, c.reauthenticated)
+	}
+	a, err := packet.DecodeAuth(body)
+	switch {
+	case err != nil:
+		return err
+	case a.Method != c.method:
+		return packet.Refuse(packet.ProtocolError, "re-authentication with another method")
+	case a.Code != packet.ReAuthenticate:
+		return packet.Refuse(packet.ProtocolError, "AUTH that starts no re-authentication")
+	}
+	c.exchange = c.b.hooks.Method(c.method).Begin(c.client)
+	c.stepExchange(a.Data, c.reauthenticated)
+	return nil
+}
+
+func (c *conn) reauthenticated(t *turn, data []byte) error {
+	c.sendAuth(t, packet.Success, data)
+	c.b.Recheck()
+	return nil
+}

@@ -1,0 +1,229 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstockmq/penstock/broker/listener"
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/storage"
+	"github.com/penstockmq/penstock/storage/memory"
+	"github.com/penstockmq/penstock/storage/storagetest"
+)
+
+var bothVersions = []packet.Version{packet.V311, packet.V5}
+
+// A setup says how a test's broker differs from the default one, which lets everybody in and keeps everything in memory.
+type setup struct {
+	limits func(*configs.Limits)
+	store  storage.Store
+	hooks  []hooks.Hook // asked before everybody is let in
+	sys    time.Duration
+}
+
+// start makes a broker that is shut down when the test ends.
+func start(t testing.TB, s setup) *Broker {
+	t.Helper()
+	b := startOnly(t, s)
+	t.Cleanup(func() { stop(t, b) })
+	return b
+}
+
+func startOnly(t testing.TB, s setup) *Broker {
+	t.Helper()
+	limits := configs.Default().Limits
+	if s.limits != nil {
+		s.limits(&limits)
+	}
+	if s.store == nil {
+		s.store = memory.New()
+	}
+	b, err := New(Options{
+		Limits: limits, SysInterval: s.sys, Store: s.store, Hooks: append(s.hooks[:len(s.hooks):len(s.hooks)], openDoor{}),
+		Log: slog.New(slog.DiscardHandler), Version: "test",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// stop shuts the broker down and wants it done in time.
+func stop(t testing.TB, b *Broker) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := b.Shutdown(ctx); err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+}
+
+// openDoor lets everybody in.
+type openDoor struct{}
+
+// Name implements hooks.Hook.
+func (openDoor) Name() string { return "open door" }
+
+// Authenticate implements hooks.Authenticator.
+func (openDoor) Authenticate(context.Context, *hooks.Client, hooks.Credentials) hooks.Decision {
+	return hooks.Decision{Verdict: hooks.Allow}
+}
+
+// A holding is a broker on a store that holds every write back, inside a synctest bubble.
+type holding struct {
+	*Broker
+	t    *testing.T
+	held *storagetest.Held
+}
+
+func hold(t *testing.T, s setup) *holding {
+	t.Helper()
+	if s.store == nil {
+		s.store = memory.New()
+	}
+	h := &holding{t: t, held: storagetest.Hold(s.store)}
+	s.store = h.held
+	h.Broker = start(t, s)
+	return h
+}
+
+// connect connects a client, letting the store write its session.
+func (h *holding) connect(v packet.Version, by hello) *testClient {
+	h.t.Helper()
+	c := pipe(h.t, h.Broker, v)
+	c.write(by.packet(v))
+	h.release()
+	if ack := c.want(packet.CONNACK); ack.ReasonCode != 0 {
+		h.t.Fatalf("CONNACK 0x%02x", ack.ReasonCode)
+	}
+	return c
+}
+
+// durable connects a client whose session outlives its connection.
+func (h *holding) durable(v packet.Version, id string) *testClient {
+	h.t.Helper()
+	return h.connect(v, hello{id: id, resume: true, expiry: 1000})
+}
+
+// subscriber is a durable client with one subscription.
+func (h *holding) subscriber(v packet.Version, id string, qos byte, filter string) *testClient {
+	h.t.Helper()
+	c := h.durable(v, id)
+	c.write(subscribePacket(v, 1, qos, filter))
+	h.release()
+	if got := c.want(packet.SUBACK).ReasonCodes; len(got) != 1 || got[0] != qos {
+		h.t.Fatalf("SUBACK % x, want QoS %d", got, qos)
+	}
+	return c
+}
+
+// release lets the store write everything, once the broker has nothing else to do.
+func (h *holding) release() {
+	synctest.Wait()
+	h.held.ReleaseAll()
+}
+
+// wantWaiting checks how many writes somebody waits for.
+func (h *holding) wantWaiting(n int) {
+	h.t.Helper()
+	synctest.Wait()
+	if got := h.held.Waiting(); got != n {
+		h.t.Fatalf("%d writes are waited for, want %d", got, n)
+	}
+}
+
+// A fakeDriver is a driver without a socket: a test feeds it on its own goroutine, and what the broker sends is
+// thrown away, or kept.
+type fakeDriver struct {
+	c       *conn
+	resumed chan struct{}
+	keep    bool
+	sent    []byte
+}
+
+func (d *fakeDriver) flush(t *turn) {
+	p, ok := d.c.beginParcel()
+	for ok {
+		for d.keep && !p.empty() {
+			part := p.front(writePiece)
+			d.sent = append(d.sent, part...)
+			p.wrote(len(part))
+		}
+		p.free()
+		d.c.relieved(t)
+		p, ok = d.c.nextParcel()
+	}
+}
+
+func (d *fakeDriver) resume() {
+	select {
+	case d.resumed <- struct{}{}:
+	default:
+	}
+}
+
+func (d *fakeDriver) shut() {}
+
+// feed is one read that returned b.
+func (d *fakeDriver) feed(b []byte) {
+	t := d.c.b.begin()
+	defer t.end()
+	d.c.b.guard(t, d.c, func() { d.c.feed(t, b) })
+}
+
+// fake attaches a connection without a socket and has it accepted.
+func fake(t testing.TB, b *Broker, v packet.Version, h hello) *fakeDriver {
+	t.Helper()
+	c := &conn{b: b, peer: listener.Peer{Listener: "test", Remote: &net.TCPAddr{}}}
+	d := &fakeDriver{c: c, resumed: make(chan struct{}, 1)}
+	c.driver = d
+	if !b.connections.add(c) {
+		t.Fatal("the broker takes no connection")
+	}
+	t.Cleanup(c.ended)
+	c.watchConnect()
+	d.feed(h.packet(v))
+	for c.waiting {
+		<-d.resumed
+		d.feed(nil)
+	}
+	if c.phase != open {
+		t.Fatal("the connection was not accepted")
+	}
+	return d
+}
+
+// seeded is a random source whose seed is printed, and taken from PENSTOCK_TEST_SEED to repeat a run.
+func seeded(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	if s := os.Getenv("PENSTOCK_TEST_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("PENSTOCK_TEST_SEED: %v", err)
+		}
+	}
+	t.Logf("PENSTOCK_TEST_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+// until waits for a condition that other goroutines bring about.
+func until(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !done(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

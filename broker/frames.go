@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"encoding/binary"
+
+	"github.com/penstockmq/penstock/broker/packet"
+)
+
+// frames encodes one message at most once for each form a receiver may need it in: version 5 or not,
+// QoS, RETAIN flag. What differs between receivers of one form, packet identifier and remaining
+// expiry, is patched into each copy.
+type frames struct {
+	message *packet.Message
+	byRef   bool // the payload is left out of the frames and referred to
+	buf     []byte
+	made    [formCount]frame
+}
+
+// A frame is one encoding, in frames.buf.
+type frame struct {
+	from, to   int // in buf; to == 0 is not made
+	id, expiry int // offsets in the frame, -1 if absent
+	size       int // bytes of the whole packet
+}
+
+const formCount = 2 * 3 * 2
+
+// reset begins with a message.
+func (f *frames) reset(m *packet.Message) {
+	f.message, f.byRef = m, false
+	f.buf = f.buf[:0]
+	clear(f.made[:])
+}
+
+// of begins with m unless it is being worked on already.
+func (f *frames) of(m *packet.Message) *frames {
+	if f.message != m {
+		f.reset(m)
+		f.byRef = m.QoS > 0 && len(m.Payload) >= payloadByReference
+	}
+	return f
+}
+
+// get returns the encoding for a form.
+func (f *frames) get(v packet.Version, qos byte, retain bool) *frame {
+	form := int(qos) * 2
+	if retain {
+		form++
+	}
+	if v == packet.V5 {
+		form += formCount / 2
+	}
+	fr := &f.made[form]
+	if fr.to == 0 {
+		f.encode(fr, v, qos, retain)
+	}
+	return fr
+}
+
+func (f *frames) encode(fr *frame, v packet.Version, qos byte, retain bool) {
+	m := f.message
+	out := packet.Outgoing{
+		Topic: m.Topic, Payload: m.Payload, Properties: m.Properties, QoS: qos, Retain: retain,
+		HasExpiry: m.Expires != 0, ID: 1,
+	}
+	fr.id, fr.expiry = packet.PublishOffsets(v, &out)
+	fr.from = len(f.buf)
+	if f.byRef {
+		f.buf = packet.AppendPublishHeader(f.buf, v, &out)
+		fr.size = len(f.buf) - fr.from + len(m.Payload)
+	} else {
+		f.buf = packet.AppendPublish(f.buf, v, &out)
+		fr.size = len(f.buf) - fr.from
+	}
+	fr.to = len(f.buf)
+}
+
+// appendTo copies the frame into an outbox.
+func (f *frames) appendTo(o *outbox, fr *frame, id uint16, dup bool, expiry uint32) {
+	b := o.open()
+	start := len(b)
+	b = append(b, f.buf[fr.from:fr.to]...)
+	if dup {
+		b[start] |= 0x08
+	}
+	if fr.id > 0 {
+		binary.BigEndian.PutUint16(b[start+fr.id:], id)
+	}
+	if fr.expiry > 0 {
+		binary.BigEndian.PutUint32(b[start+fr.expiry:], expiry)
+	}
+	o.close(b)
+	if f.byRef {
+		o.refer(f.message.Payload)
+	}
+}
+
+// remaining is the message expiry interval to send, in seconds: what was received less the time the
+// message waited here [MQTT5-3.3.2-6]. A message that is sent again after it expired carries 0.
+func remaining(m *packet.Message, now int64) uint32 {
+	if m.Expires <= now {
+		return 0
+	}
+	return uint32((m.Expires - now + 1e9 - 1) / 1e9)
+}

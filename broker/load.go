@@ -1,0 +1,127 @@
+package broker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/broker/topic"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/storage"
+)
+
+// A loader makes sessions and retained messages of what a store holds, as storage.Visitor.
+type loader struct {
+	b        *Broker
+	now      time.Time
+	sessions []*storage.Session
+	byKey    map[string]*liveSession
+}
+
+// load reads the store. Nothing else runs yet.
+func (b *Broker) load() error {
+	l := &loader{b: b, now: time.Now(), byKey: make(map[string]*liveSession)}
+	if err := b.store.Load(l); err != nil {
+		return err
+	}
+	for _, rec := range l.sessions {
+		l.wait(rec)
+	}
+	return nil
+}
+
+// Session implements storage.Visitor.
+func (l *loader) Session(rec storage.Session) error {
+	s := &liveSession{
+		b: l.b, id: rec.ClientID, key: rec.ID, durable: true, subs: make(map[string]*subscriber), expiry: rec.ExpiryInterval, will: rec.Will,
+	}
+	s.client.Store(&hooks.Client{ID: rec.ClientID, Username: rec.Username, Groups: rec.Groups, CommonName: rec.CommonName, Version: rec.Version})
+	l.b.sessions.byID[rec.ClientID] = s
+	l.byKey[rec.ID] = s
+	l.sessions = append(l.sessions, &rec)
+	return nil
+}
+
+func (l *loader) find(key string) (*liveSession, error) {
+	if s := l.byKey[key]; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("record of a session %q that is not there", key)
+}
+
+// Subscription implements storage.Visitor.
+func (l *loader) Subscription(rec storage.Subscription) error {
+	s, err := l.find(rec.Session)
+	if err != nil {
+		return err
+	}
+	share, filter, _, err := topic.ParseShared(rec.Filter)
+	if err != nil {
+		return fmt.Errorf("subscription of %q: %w", rec.Session, err)
+	}
+	sub := &subscriber{filter: filter, session: s, asked: hooks.Subscription{
+		Filter: rec.Filter, QoS: rec.QoS, NoLocal: rec.NoLocal, RetainAsPublished: rec.RetainAsPublished,
+		RetainHandling: rec.RetainHandling, ID: rec.ID,
+	}}
+	s.subs[rec.Filter] = sub
+	s.shared = s.shared || share != ""
+	l.b.subscribe(share, sub, nil)
+	return nil
+}
+
+// Received implements storage.Visitor.
+func (l *loader) Received(rec storage.Received) error {
+	s, err := l.find(rec.Session)
+	if err != nil {
+		return err
+	}
+	s.in.Keep(rec.ID)
+	return nil
+}
+
+// Queue implements storage.Visitor. What is in the queue stays in the store until the client comes.
+func (l *loader) Queue(q storage.Queue) error {
+	s, err := l.find(q.Session)
+	if err != nil {
+		return err
+	}
+	s.out.Skip(q.Head)
+	s.backlog = backlog{next: q.Next, deliveries: q.Len, bytes: q.Bytes}
+	l.b.counters.queued.Add(int64(q.Len))
+	l.b.counters.queuedBytes.Add(q.Bytes)
+	s.load.Store(int64(q.Len))
+	return nil
+}
+
+// Counters implements storage.Visitor.
+func (l *loader) Counters(values map[string]uint64) error {
+	l.b.counters.restore(values)
+	return nil
+}
+
+// Retained implements storage.Visitor.
+func (l *loader) Retained(m *packet.Message) error {
+	if !m.Expired(l.now.UnixNano()) {
+		l.b.retained.set(l.b, m)
+	}
+	return nil
+}
+
+// wait has a loaded session go on waiting for its client: its expiry and its will's delay counted on while the broker was away.
+func (l *loader) wait(rec *storage.Session) {
+	s := l.byKey[rec.ID]
+	left := l.now
+	if rec.Disconnected != 0 {
+		left = time.Unix(0, rec.Disconnected)
+	} else {
+		// The broker ended without a word: what was first in the queue may have been sent.
+		s.backlog.maybeSent = min(s.backlog.next, s.out.Tail()+uint64(l.b.limits.MaxInflight))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	away := l.now.Sub(left)
+	s.waitLocked(time.Duration(rec.ExpiryInterval)*time.Second-away, rec.ExpiryInterval == never)
+	if s.will != nil {
+		s.delayWillLocked(time.Duration(s.will.DelayInterval)*time.Second - away)
+	}
+}

@@ -1,0 +1,263 @@
+package broker
+
+import (
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/broker/topic"
+	"github.com/penstockmq/penstock/hooks"
+)
+
+// memoSize is how many topics a connection remembers the plans of; a power of two.
+const memoSize = 8
+
+// A topicMemo keeps what was found out about the topics a client publishes to, so that the next message is
+// routed without looking anything up.
+type topicMemo [memoSize]struct {
+	plan      *topic.Plan[*plan]
+	checkedAt uint64 // Broker.checks when the authorizers were asked
+	decision  hooks.Decision
+}
+
+// handlePublish takes a PUBLISH from the client.
+func (c *conn) handlePublish(t *turn, head byte, body []byte) error {
+	p := &c.incoming
+	if err := p.Decode(head, body, c.version, packet.Limits{MaxUserProperties: c.b.limits.MaxUserProperties}); err != nil {
+		return err
+	}
+	t.tally.publishReceived++
+	t.tally.publishBytesIn += uint64(len(p.Payload))
+	name, err := c.topicOf(p)
+	if err != nil {
+		return err
+	}
+	if err := c.checkPublish(p); err != nil {
+		return err
+	}
+	found, decision, err := c.lookup(p, name)
+	if err != nil {
+		return err
+	}
+	if p.QoS == 0 {
+		if decision.Verdict == hooks.Deny {
+			return c.refusePublish(t, p, found.Name, decision, hooks.DropNotAuthorized)
+		}
+		return c.routeIncoming(t, p, found, 0)
+	}
+	repeated, err := c.admit(t, p)
+	if repeated || err != nil {
+		return err
+	}
+	if decision.Verdict == hooks.Deny {
+		return c.refusePublish(t, p, found.Name, decision, hooks.DropNotAuthorized)
+	}
+	return c.routeIncoming(t, p, found, c.owe(p, found.Value))
+}
+
+// topicOf resolves the topic alias (MQTT 5, 3.3.2.3.4).
+func (c *conn) topicOf(p *packet.Publish) ([]byte, error) {
+	if p.Alias == 0 {
+		if len(p.Topic) == 0 { // [MQTT5-3.3.2-8]
+			return nil, packet.Refuse(packet.ProtocolError, "PUBLISH with neither topic name nor alias")
+		}
+		return p.Topic, nil
+	}
+	if p.Alias > c.b.limits.TopicAliasMaximum { // [MQTT5-3.3.2-9] [MQTT5-3.2.2-17]
+		return nil, packet.Refuse(packet.TopicAliasInvalid, "topic alias above the maximum")
+	}
+	for len(c.aliasesIn) < int(p.Alias) {
+		c.aliasesIn = append(c.aliasesIn, "")
+	}
+	known := &c.aliasesIn[p.Alias-1]
+	if len(p.Topic) > 0 { // [MQTT5-3.3.2-12]
+		if *known != string(p.Topic) {
+			*known = string(p.Topic)
+		}
+	} else if *known == "" {
+		return nil, packet.Refuse(packet.ProtocolError, "topic alias was not set up on this connection")
+	}
+	return []byte(*known), nil
+}
+
+// checkPublish applies the server's limits to a PUBLISH.
+func (c *conn) checkPublish(p *packet.Publish) error {
+	l := &c.b.limits
+	switch {
+	case p.QoS > l.MaxQoS: // [MQTT5-3.2.2-11]
+		return packet.Refuse(packet.QoSNotSupported, "QoS above the maximum")
+	case p.Retain && !l.RetainAvailable: // [MQTT5-3.2.2-14]
+		return packet.Refuse(packet.RetainNotSupported, "retained message")
+	}
+	return nil
+}
+
+// lookup finds the plan of a topic and whether the client may publish to it.
+func (c *conn) lookup(p *packet.Publish, name []byte) (*topic.Plan[*plan], hooks.Decision, error) {
+	if c.memo == nil {
+		c.memo = new(topicMemo)
+	}
+	slot := uint(len(name))*31 + uint(name[len(name)-1]) + uint(name[len(name)/2])*7
+	m := &c.memo[slot%memoSize]
+	if m.plan == nil || m.plan.Name != bytesAsString(name) {
+		if err := topic.CheckName(bytesAsString(name), c.b.topicLimits()); err != nil {
+			return nil, hooks.Decision{}, packet.Refuse(packet.TopicNameInvalid, err.Error()) // [MQTT5-3.3.2-2] [MQTT311-3.3.2-2]
+		}
+		m.plan, m.checkedAt = c.b.index.Lookup(name), 0
+	} else if !m.plan.Current() {
+		m.plan = c.b.index.Lookup(name)
+	}
+	if isSys(m.plan.Name) {
+		return m.plan, hooks.Decision{Verdict: hooks.Deny, Code: packet.NotAuthorized, Reason: "$SYS is the broker's"}, nil
+	}
+	if !c.b.hooks.HasPublishAuthorizers() {
+		return m.plan, hooks.Decision{}, nil
+	}
+	if now := c.b.checks.Load(); m.checkedAt != now {
+		m.decision, m.checkedAt = c.b.hooks.AuthorizePublish(c.client, m.plan.Name, p.QoS, p.Retain), now
+	}
+	return m.plan, m.decision, nil
+}
+
+// admit notes a QoS 1 or QoS 2 PUBLISH. repeated means that the message came before and is not to be routed again.
+func (c *conn) admit(t *turn, p *packet.Publish) (repeated bool, err error) {
+	s := c.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn.Load() != c {
+		return true, nil
+	}
+	if p.QoS == 2 {
+		if known, ready := s.in.Received(p.ID); known {
+			ticket := s.in.Owe(p.ID, 2)
+			if ready {
+				s.in.Ready(ticket, p.ID, 2, packet.Success)
+			}
+			c.payOwedLocked(t)
+			return true, nil
+		}
+	}
+	if c.version == packet.V5 && s.in.Open() >= int(c.b.limits.ReceiveMaximum) { // [MQTT5-3.3.4-7]
+		return false, packet.Refuse(packet.ReceiveMaximumExceeded, "more unacknowledged messages than the receive maximum")
+	}
+	return false, nil
+}
+
+// owe notes that the acknowledgement may have to wait for the store, and returns its ticket plus one; 0 if it will not.
+func (c *conn) owe(p *packet.Publish, to *plan) uint64 {
+	if !to.durable && !p.Retain && !(p.QoS == 2 && c.session.durable) {
+		return 0
+	}
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	return c.session.in.Owe(p.ID, p.QoS) + 1
+}
+
+// routeIncoming makes the Message of a PUBLISH and routes it.
+func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan], ticket uint64) error {
+	m := c.messageOf(t, p, found)
+	if p.HasPayloadFormat && p.PayloadFormat == 1 && !packet.ValidPayload(p.Payload) {
+		d := hooks.Decision{Code: packet.PayloadFormatInvalid, Reason: "payload is not UTF-8"}
+		t.drop("", m, hooks.DropInvalidUTF8)
+		return c.answerRefused(t, p, d, ticket)
+	}
+	if c.b.hooks.HasInterceptors() {
+		changed, d := c.b.hooks.OnPublish(c.client, m)
+		if d.Verdict == hooks.Deny {
+			t.drop("", m, hooks.DropIntercepted)
+			return c.answerRefused(t, p, d, ticket)
+		}
+		if changed != m {
+			m, found = changed, c.b.index.Lookup([]byte(changed.Topic))
+		}
+	}
+	r := newRouting(c.b, m)
+	if m.Retain {
+		r.enqueue.Retain = c.b.retain(t, m) && (p.QoS > 0 || c.b.keepsRetained)
+	}
+	r.route(t, found.Value)
+	if p.QoS == 0 {
+		r.finish(t)
+		return nil
+	}
+	code := packet.Success
+	if r.matched == 0 && c.version == packet.V5 { // [MQTT5-3.4.2-1]
+		code = packet.NoMatchingSubscribers
+	}
+	c.settlePublish(t, r, p, code, ticket)
+	return nil
+}
+
+// settlePublish acknowledges the message, now or when the store has it.
+func (c *conn) settlePublish(t *turn, r *routing, p *packet.Publish, code packet.Code, ticket uint64) {
+	id, qos := p.ID, p.QoS
+	if ticket == 0 {
+		r.finish(t)
+		c.session.mu.Lock()
+		if qos == 2 {
+			c.session.in.Keep(id)
+		}
+		c.payLocked(t, qos, packet.Ack{ID: id, Code: code})
+		c.session.mu.Unlock()
+		return
+	}
+	r.publisher, r.ticket, r.id, r.code = c.session, ticket-1, id, code
+	if qos == 2 && c.session.durable {
+		r.received = receivedID(c.session.key, id)
+		r.enqueue.Received = &r.received
+	}
+	r.finish(t)
+}
+
+// messageOf makes the Message. Its bytes are the read buffer's while nobody needs to keep them.
+func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) *packet.Message {
+	m := &c.message
+	*m = packet.Message{
+		Topic: found.Name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, Received: t.now,
+		QoS: p.QoS, Retain: p.Retain,
+	}
+	if p.HasExpiry {
+		m.Expires = t.now + int64(p.Expiry)*1e9
+	}
+	large := len(p.Payload) >= payloadByReference && len(found.Value.direct) > 1
+	if (p.QoS > 0 && found.Value.maxQoS > 0) || p.Retain || large || c.b.hooks.HasInterceptors() {
+		return ownMessage(m)
+	}
+	return m
+}
+
+// refusePublish answers a PUBLISH that goes nowhere. MQTT 3.1.1 has no word for it: such a client is acknowledged as if all was well
+// (MQTT 3.1.1, 3.3.5).
+func (c *conn) refusePublish(t *turn, p *packet.Publish, name string, d hooks.Decision, reason hooks.DropReason) error {
+	m := &packet.Message{Topic: name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, QoS: p.QoS, Retain: p.Retain}
+	t.drop("", m, reason)
+	return c.answerRefused(t, p, d, 0)
+}
+
+// answerRefused acknowledges a PUBLISH that was dropped. ticket is what owe gave.
+func (c *conn) answerRefused(t *turn, p *packet.Publish, d hooks.Decision, ticket uint64) error {
+	code := d.Code
+	if code == packet.Success {
+		code = packet.NotAuthorized
+	}
+	c.b.log.Debug("publish refused", "client", c.client.ID, "reason", code.String(), "err", d.Reason)
+	if p.QoS == 0 {
+		return nil
+	}
+	if c.version != packet.V5 {
+		if code == packet.QuotaExceeded {
+			return packet.Refuse(code, d.Reason)
+		}
+		code = packet.Success
+	}
+	s := c.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.QoS == 2 && !code.Failed() {
+		s.in.Keep(p.ID)
+	}
+	if ticket != 0 {
+		s.in.Ready(ticket-1, p.ID, p.QoS, code)
+		c.payOwedLocked(t)
+		return nil
+	}
+	c.payLocked(t, p.QoS, packet.Ack{ID: p.ID, Code: code, Reason: d.Reason})
+	return nil
+}

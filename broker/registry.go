@@ -1,0 +1,160 @@
+package broker
+
+import (
+	"sync"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/storage"
+)
+
+// A registry knows every session by its client identifier.
+type registry struct {
+	mu   sync.RWMutex // the first in the lock order
+	byID map[string]*liveSession
+}
+
+func newRegistry() *registry { return &registry{byID: make(map[string]*liveSession)} }
+
+func (r *registry) len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.byID)
+}
+
+// find returns nil if there is no session.
+func (r *registry) find(id string) *liveSession {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byID[id]
+}
+
+func (r *registry) remove(s *liveSession) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.removeLocked(s)
+}
+
+// removeLocked leaves a newer session with the same identifier alone.
+func (r *registry) removeLocked(s *liveSession) {
+	if r.byID[s.id] == s {
+		delete(r.byID, s.id)
+	}
+}
+
+// A claim is what a new connection found in the registry.
+type claim struct {
+	session *liveSession
+	present bool          // the session was there and goes on
+	oldConn *conn         // connection that lost the session
+	oldWill *storage.Will // to be published now
+	ended   *liveSession  // session that a clean start, or its own end, replaced
+}
+
+// claim gives a connection the session of its client identifier: the one that is there if it may be resumed
+// [MQTT5-3.1.2-5] [MQTT311-3.1.2-4], else a new one [MQTT5-3.1.2-4] [MQTT5-3.1.2-6].
+func (r *registry) claim(t *turn, c *conn) (claim, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := c.client.ID
+	old := r.byID[id]
+	if old == nil && len(r.byID) >= c.b.limits.MaxSessions {
+		return claim{}, packet.Refuse(packet.QuotaExceeded, "limits.max_sessions reached")
+	}
+	var got claim
+	if old != nil {
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		// A session that ends with its connection ends with the takeover too.
+		if !c.connect.CleanStart && old.expiry > 0 {
+			got.session, got.present = old, true
+			got.oldConn, got.oldWill = old.takeOverLocked(t, c)
+			return got, nil
+		}
+		old.ended = true
+		got.ended = old
+		if got.oldConn = old.conn.Load(); got.oldConn != nil {
+			old.releaseLocked(t)
+		}
+		got.oldWill, old.will = old.will, nil
+	}
+	s := &liveSession{b: c.b, id: id, key: c.b.newSessionKey(), durable: c.sessionExpiry() > 0, subs: make(map[string]*subscriber)}
+	s.bindLocked(c)
+	r.byID[id] = s
+	got.session = s
+	return got, nil
+}
+
+// sessionExpiry is the session expiry interval in force, in seconds: what the client asked for, within the limit. MQTT 3.1.1
+// knows only sessions that end with the connection and sessions that stay.
+func (c *conn) sessionExpiry() uint32 {
+	p := c.connect
+	asked := p.SessionExpiry
+	if p.Version != packet.V5 {
+		asked = 0
+		if !p.CleanStart {
+			asked = never
+		}
+	}
+	return min(asked, c.b.limits.MaxSessionExpiry)
+}
+
+// attach gives the connection its session and sends CONNACK once the store has it.
+func (c *conn) attach(t *turn, data []byte) error {
+	got, err := c.b.sessions.claim(t, c)
+	if err != nil {
+		return err
+	}
+	c.session = got.session
+	c.b.counters.connected()
+	if got.oldConn != nil { // [MQTT5-3.1.4-3] [MQTT311-3.1.4-2]
+		got.oldConn.end(t, packet.SessionTakenOver, "another connection took the session", "session taken over")
+	}
+	if got.oldWill != nil {
+		c.b.publishWill(t, got.session.client.Load(), got.oldWill)
+	}
+	var changes []storage.Change
+	if got.ended != nil {
+		got.ended.clear(t)
+		c.b.hooks.OnSessionEnd(c.client.ID, "replaced by a clean start")
+		if got.ended.durable && !got.ended.sharesBacklog() {
+			changes = append(changes, storage.DeleteSession{ID: got.ended.key})
+		} else {
+			c.b.discard(got.ended)
+		}
+	}
+	if got.session.durable {
+		got.session.mu.Lock()
+		changes = append(changes, got.session.recordLocked(0))
+		got.session.mu.Unlock()
+	}
+	return c.attachStored(t, changes, got.present, data)
+}
+
+// attachStored waits for the store, so that a client that was told of a new session never
+// meets the old one again after a crash.
+func (c *conn) attachStored(t *turn, changes []storage.Change, present bool, data []byte) error {
+	if len(changes) == 0 {
+		return c.accepted(t, present, data)
+	}
+	c.waiting = true
+	done := func(t *turn, err error) error {
+		c.waiting = false
+		if err != nil {
+			return packet.Refuse(packet.ServerUnavailable, "the session cannot be stored")
+		}
+		return c.accepted(t, present, data)
+	}
+	pending, err := c.b.store.Update(changes, waiter(func(err error) {
+		c.post(func(t *turn) error { return done(t, err) })
+	}))
+	if pending {
+		return nil
+	}
+	return done(t, err)
+}
+
+// A waiter is a storage.Waiter made of a function.
+type waiter func(err error)
+
+// Stored implements storage.Waiter.
+func (w waiter) Stored(err error) { w(err) }

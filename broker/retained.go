@@ -1,0 +1,175 @@
+package broker
+
+import (
+	"container/heap"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/broker/session"
+	"github.com/penstockmq/penstock/broker/topic"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/storage"
+)
+
+// retainedMessages are the last retained message of each topic.
+type retainedMessages struct {
+	tree  *topic.Tree[*packet.Message]
+	bytes atomic.Int64
+
+	mu     sync.Mutex // guards what follows; a leaf in the lock order
+	expiry expiryHeap
+	timer  *time.Timer
+}
+
+func newRetained() *retainedMessages {
+	return &retainedMessages{tree: topic.NewTree[*packet.Message]()}
+}
+
+func (r *retainedMessages) len() int { return r.tree.Len() }
+
+// retain keeps m as the retained message of its topic, or deletes that when the payload is empty
+// [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7] [MQTT311-3.3.1-10] [MQTT311-3.3.1-11].
+// It reports whether the store is to follow.
+func (b *Broker) retain(t *turn, m *packet.Message) bool {
+	r := b.retained
+	if len(m.Payload) == 0 {
+		if old, had := r.tree.Delete(m.Topic); had {
+			r.bytes.Add(-int64(old.Size()))
+		}
+		return true
+	}
+	if _, replaces := r.tree.Get(m.Topic); !replaces && r.len() >= b.limits.MaxRetainedMessages ||
+		r.bytes.Load()+int64(m.Size()) > b.limits.MaxRetainedBytes {
+		t.drop("", m, hooks.DropRetainedFull)
+		return false
+	}
+	r.set(b, m)
+	return true
+}
+
+func (r *retainedMessages) set(b *Broker, m *packet.Message) {
+	old, had := r.tree.Set(m.Topic, m)
+	r.bytes.Add(int64(m.Size()))
+	if had {
+		r.bytes.Add(-int64(old.Size()))
+		b.counters.retainedOver.Add(1)
+	}
+	if m.Expires != 0 {
+		r.expireLater(b, m)
+	}
+}
+
+// expireLater puts m on the heap, so that it is deleted when it expires though nobody asks for it.
+func (r *retainedMessages) expireLater(b *Broker, m *packet.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	heap.Push(&r.expiry, m)
+	if r.expiry[0] == m {
+		r.armLocked(b)
+	}
+}
+
+func (r *retainedMessages) armLocked(b *Broker) {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	if len(r.expiry) == 0 || b.ctx.Err() != nil {
+		return
+	}
+	r.timer = time.AfterFunc(time.Duration(r.expiry[0].Expires-time.Now().UnixNano()), func() { r.expire(b) })
+}
+
+// expire deletes what has expired (MQTT 5, 4.1: the retained message is discarded).
+func (r *retainedMessages) expire(b *Broker) {
+	now := time.Now().UnixNano()
+	var due []*packet.Message
+	r.mu.Lock()
+	for len(r.expiry) > 0 && r.expiry[0].Expired(now) {
+		due = append(due, heap.Pop(&r.expiry).(*packet.Message))
+	}
+	r.armLocked(b)
+	r.mu.Unlock()
+	for _, m := range due {
+		if current, ok := r.tree.Get(m.Topic); ok && current == m {
+			r.tree.Delete(m.Topic)
+			r.bytes.Add(-int64(m.Size()))
+			if b.keepsRetained {
+				b.update(nil, storage.DeleteRetained{Topic: m.Topic})
+			}
+		}
+	}
+}
+
+func (r *retainedMessages) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+// A retainedDelivery is a QoS 0 retained message on its way to a new subscription.
+type retainedDelivery struct {
+	message *packet.Message
+	ids     []uint32
+}
+
+// sendRetained sends the retained messages that match a new subscription, with RETAIN set
+// [MQTT5-3.3.1-9] [MQTT311-3.3.1-6] [MQTT311-3.3.1-8]. However many they are, they leave as fast as the client reads.
+func (b *Broker) sendRetained(t *turn, sub *subscriber) {
+	s := sub.session
+	var ids []uint32
+	if sub.asked.ID != 0 {
+		ids = []uint32{sub.asked.ID}
+	}
+	var backlog []retainedDelivery
+	b.retained.tree.Match(sub.filter, func(name string, m *packet.Message) bool {
+		qos := min(m.QoS, sub.asked.QoS)
+		switch {
+		case m.Expired(t.now), sub.asked.NoLocal && m.Publisher == s.id, !b.mayReceive(sub, name):
+		case qos == 0:
+			backlog = append(backlog, retainedDelivery{message: m, ids: ids})
+		default:
+			b.queueRetained(t, s, session.Delivery{Message: m, SubscriptionIDs: ids, QoS: qos, Retain: true})
+		}
+		return true
+	})
+	if len(backlog) > 0 {
+		s.mu.Lock()
+		s.retained = append(s.retained, backlog...)
+		s.pumpLocked(t)
+		s.mu.Unlock()
+	}
+}
+
+// queueRetained delivers a retained message with QoS 1 or 2.
+func (b *Broker) queueRetained(t *turn, s *liveSession, d session.Delivery) {
+	if !s.durable {
+		s.deliver(t, d)
+		return
+	}
+	r := newRouting(b, d.Message)
+	r.toStore(t, s, d)
+	r.finish(t)
+}
+
+// expiryHeap orders messages by the time they expire, for container/heap.
+type expiryHeap []*packet.Message
+
+func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Less(i, j int) bool { return h[i].Expires < h[j].Expires }
+func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface.
+func (h *expiryHeap) Push(m any) { *h = append(*h, m.(*packet.Message)) }
+
+// Pop implements heap.Interface.
+func (h *expiryHeap) Pop() any {
+	old := *h
+	m := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return m
+}

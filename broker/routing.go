@@ -1,0 +1,226 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/broker/session"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/storage"
+)
+
+// A routing is one message on its way from its publisher to its receivers. Receivers whose queue is not stored have it
+// when route returns; for the others the store is asked, and they get it, as the publisher gets its acknowledgement, once the
+// store has it.
+type routing struct {
+	b       *Broker
+	message *packet.Message
+	matched int // receivers that got it or will
+
+	enqueue  storage.Enqueue
+	entries  []storage.Entry
+	received storage.Received
+	stored   []storedReceiver // in the order of entries
+
+	// The publisher that waits, if any.
+	publisher *liveSession
+	ticket    uint64
+	id        uint16
+	code      packet.Code
+	done      func(error) // a hook that waits, if any
+	pending   bool        // the store has yet to answer
+}
+
+// A storedReceiver waits for the store to number its delivery.
+type storedReceiver struct {
+	session  *liveSession
+	delivery session.Delivery
+}
+
+var routings = sync.Pool{New: func() any { return new(routing) }}
+
+func newRouting(b *Broker, m *packet.Message) *routing {
+	r := routings.Get().(*routing)
+	r.b, r.message = b, m
+	return r
+}
+
+func (r *routing) free() {
+	clear(r.entries)
+	clear(r.stored)
+	*r = routing{entries: r.entries[:0], stored: r.stored[:0]}
+	routings.Put(r)
+}
+
+// route hands the message to everybody in a plan.
+func (r *routing) route(t *turn, p *plan) {
+	m := r.message
+	t.frames.reset(m)
+	t.frames.byRef = m.QoS > 0 && len(m.Payload) >= payloadByReference
+	for i := range p.direct {
+		if to := p.direct[i].forPublisher(m); to != nil {
+			r.toReceiver(t, to)
+		}
+	}
+	for _, g := range p.groups {
+		r.toGroup(t, g)
+	}
+	for _, o := range p.owners {
+		r.toOwner(t, o)
+	}
+}
+
+// toReceiver sends or queues the message for one session.
+func (r *routing) toReceiver(t *turn, to *receiver) {
+	m := r.message
+	qos := min(m.QoS, to.qos)       // [MQTT5-3.8.4-8]
+	retain := to.retain && m.Retain // [MQTT5-3.3.1-12] [MQTT5-3.3.1-13] [MQTT311-3.3.1-9]
+	r.matched++
+	if qos == 0 {
+		if c := to.session.conn.Load(); c != nil {
+			c.publishNow(t, sending{message: m, ids: to.ids, retain: retain})
+		} else {
+			t.drop(to.session.id, m, hooks.DropOffline)
+		}
+		return
+	}
+	d := session.Delivery{Message: m, SubscriptionIDs: to.ids, QoS: qos, Retain: retain}
+	if to.session.durable {
+		r.toStore(t, to.session, d)
+	} else if !to.session.deliver(t, d) {
+		t.drop(to.session.id, m, hooks.DropSessionEnded)
+	}
+}
+
+// toGroup gives the message to one member of a shared subscription.
+func (r *routing) toGroup(t *turn, g *group) {
+	s := g.choose(r.b, r.message)
+	if s == nil {
+		t.drop("", r.message, hooks.DropNoMember)
+		return
+	}
+	to := receiver{session: s.session, qos: s.asked.QoS, retain: s.asked.RetainAsPublished}
+	if s.asked.ID != 0 {
+		to.ids = []uint32{s.asked.ID}
+	}
+	qos := min(r.message.QoS, to.qos)
+	if qos == 0 {
+		r.toReceiver(t, &to)
+		return
+	}
+	r.matched++
+	d := session.Delivery{
+		Message: r.message, SubscriptionIDs: to.ids, QoS: qos, Retain: to.retain && r.message.Retain, Group: g.key,
+	}
+	if s.session.durable {
+		r.toStore(t, s.session, d)
+	} else if !s.session.deliver(t, d) {
+		t.drop(s.session.id, d.Message, hooks.DropSessionEnded)
+	}
+}
+
+// toOwner hands the message to a hook. A panic there must not keep it from the other receivers.
+func (r *routing) toOwner(t *turn, s *subscriber) {
+	r.matched++
+	var err error
+	if !r.b.calm(func() { err = s.owner.Receive(s.filter, r.message) }) {
+		err = errHookPanic
+	}
+	if err != nil {
+		t.drop("", r.message, hooks.DropReceiverFailed)
+	}
+}
+
+// toStore notes a receiver for the store.
+func (r *routing) toStore(t *turn, s *liveSession, d session.Delivery) {
+	if !s.hasRoom(d.Message) {
+		t.drop(s.id, d.Message, hooks.DropQueueFull)
+		return
+	}
+	r.stored = append(r.stored, storedReceiver{session: s, delivery: d})
+	r.entries = append(r.entries, storage.Entry{
+		Session: s.key, QoS: d.QoS, Retain: d.Retain, SubscriptionIDs: d.SubscriptionIDs, Group: d.Group,
+	})
+}
+
+// finish asks the store for what has to be stored, and completes the routing, now or when the store has answered. The routing must
+// not be used any more.
+func (r *routing) finish(t *turn) {
+	if len(r.entries) == 0 && r.enqueue.Received == nil && !r.enqueue.Retain {
+		r.complete(t, nil)
+		return
+	}
+	r.enqueue.Message, r.enqueue.To = r.message, r.entries
+	r.b.counters.pending.Add(1)
+	pending, err := r.b.store.Enqueue(&r.enqueue, r)
+	if !pending {
+		r.b.counters.pending.Add(-1)
+		r.complete(t, err)
+	}
+}
+
+// Stored implements storage.Waiter. It runs on the store's goroutine, in the turn of the group commit.
+func (r *routing) Stored(err error) {
+	r.b.counters.pending.Add(-1)
+	r.complete(r.b.storeTurn(), err)
+}
+
+// complete delivers what the store has numbered and tells who waits.
+func (r *routing) complete(t *turn, err error) {
+	code := r.code
+	if err != nil {
+		code = r.failed(t, err)
+	} else {
+		for i := range r.stored {
+			r.stored[i].session.deliverStored(t, r.entries[i].Seq, r.stored[i].delivery)
+		}
+	}
+	if r.publisher != nil {
+		r.publisher.acknowledge(t, r.ticket, r.id, r.message.QoS, code)
+	}
+	if r.done != nil {
+		r.done(err)
+	}
+	r.free()
+}
+
+// failed notes that the store refused the message: nothing was acknowledged, nothing is delivered.
+func (r *routing) failed(t *turn, err error) packet.Code {
+	r.b.storeResult(false, err)
+	for range r.stored {
+		t.drop("", r.message, hooks.DropStorage)
+	}
+	return storeCode(err)
+}
+
+// storeCode is the reason code for an error of the store.
+func storeCode(err error) packet.Code {
+	if errors.Is(err, storage.ErrFull) {
+		return packet.QuotaExceeded
+	}
+	return packet.ImplementationError
+}
+
+// publish routes a message that no connection waits for: a will, a hook's, the broker's own. client is whose it is, if anybody's.
+func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, done func(error)) {
+	if b.hooks.HasInterceptors() {
+		changed, d := b.hooks.OnPublish(client, m)
+		if d.Verdict == hooks.Deny {
+			t.drop("", m, hooks.DropIntercepted)
+			if done != nil {
+				done(fmt.Errorf("publish: %w", refusalOf(d, packet.NotAuthorized)))
+			}
+			return
+		}
+		m = changed
+	}
+	r := newRouting(b, m)
+	r.done = done
+	if m.Retain {
+		r.enqueue.Retain = b.retain(t, m)
+	}
+	r.route(t, b.index.Lookup([]byte(m.Topic)).Value)
+	r.finish(t)
+}

@@ -1,0 +1,137 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/storage"
+)
+
+// A turn is one piece of work: the packets of one read, the messages of one group commit, one
+// timer. Everything that is worth doing once for many packets is gathered in it and done when it ends: each connection touched is
+// flushed once, shared counters are added to once, hooks hear of deliveries with no lock held.
+//
+// A turn belongs to one goroutine.
+type turn struct {
+	b      *Broker
+	now    int64   // Unix nanoseconds at its beginning
+	dirty  []*conn // connections with something to flush, each once
+	frames frames  // encodings of the message being routed
+	tally  tally
+	events []event
+	acks   []storage.Ack // for the store; nobody waits for them
+}
+
+// An event is something a DeliveryObserver is told when the turn ends.
+type event struct {
+	kind     eventKind
+	clientID string
+	message  *packet.Message
+	code     packet.Code
+	reason   hooks.DropReason
+	done     func(code packet.Code, acked bool)
+}
+
+type eventKind byte
+
+const (
+	delivered eventKind = iota
+	acked
+	dropped
+	undone // a delivery outside of the queue that the client did not take: only done is called
+)
+
+var turns = sync.Pool{New: func() any { return new(turn) }}
+
+// begin starts a turn; end must follow.
+func (b *Broker) begin() *turn {
+	t := turns.Get().(*turn)
+	t.b, t.now = b, time.Now().UnixNano()
+	return t
+}
+
+// end does what was put off. The turn must not be used afterwards.
+func (t *turn) end() {
+	t.settle()
+	turns.Put(t)
+}
+
+// settle does what was put off and leaves the turn ready for more.
+func (t *turn) settle() {
+	for _, a := range t.acks {
+		t.b.storeResult(t.b.store.Ack(a, nil))
+	}
+	t.acks = t.acks[:0]
+	for i := 0; i < len(t.dirty); i++ { // flushing may touch more
+		c := t.dirty[i]
+		t.dirty[i] = nil
+		c.driver.flush(t)
+	}
+	t.dirty = t.dirty[:0]
+	for i := 0; i < len(t.events); i++ {
+		e := t.events[i]
+		t.events[i] = event{}
+		t.tell(e)
+	}
+	t.events = t.events[:0]
+	t.frames.reset(nil)
+	t.b.counters.add(&t.tally)
+	if len(t.dirty) > 0 { // a hook delivered something
+		t.settle()
+	}
+}
+
+func (t *turn) tell(e event) {
+	switch e.kind {
+	case delivered:
+		t.b.hooks.OnDelivered(e.clientID, e.message)
+	case acked:
+		t.b.hooks.OnAcked(e.clientID, e.message, e.code)
+	case dropped:
+		t.b.hooks.OnDropped(e.clientID, e.message, e.reason)
+	}
+	if e.done != nil {
+		e.done(e.code, e.kind != undone)
+	}
+}
+
+// observe notes an event for the hooks, if any listens.
+func (t *turn) observe(e event) {
+	if e.done == nil && !t.b.observed {
+		return
+	}
+	if e.message != nil && e.message.QoS == 0 { // its bytes are a read buffer
+		e.message = ownMessage(e.message)
+	}
+	t.events = append(t.events, e)
+}
+
+// drop counts a delivery that will not happen.
+func (t *turn) drop(clientID string, m *packet.Message, reason hooks.DropReason) {
+	t.b.counters.drop(reason, 1)
+	t.observe(event{kind: dropped, clientID: clientID, message: m, reason: reason})
+}
+
+// touch has c flushed when the turn ends. c.mu is held.
+func (t *turn) touchLocked(c *conn) {
+	if !c.dirty {
+		c.dirty = true
+		t.dirty = append(t.dirty, c)
+	}
+}
+
+// ownMessage copies a message whose bytes belong to a read buffer.
+func ownMessage(m *packet.Message) *packet.Message {
+	own := *m
+	b := make([]byte, 0, len(m.Topic)+len(m.Payload)+len(m.Properties))
+	b = append(b, m.Topic...)
+	b = append(b, m.Payload...)
+	b = append(b, m.Properties...)
+	own.Topic = bytesAsString(b[:len(m.Topic):len(m.Topic)])
+	b = b[len(m.Topic):]
+	own.Payload = b[:len(m.Payload):len(m.Payload)]
+	own.Properties = b[len(m.Payload):]
+	return &own
+}
