@@ -1,0 +1,53 @@
+package bench
+
+import (
+	"math/bits"
+	"time"
+)
+
+// A histogram counts durations in buckets whose width is at most 1/64 of their value.
+type histogram struct {
+	buckets [(64 - bucketBits) << bucketBits]uint64
+	count   uint64
+	max     int64
+}
+
+const bucketBits = 6
+
+// add counts a duration in nanoseconds.
+func (h *histogram) add(ns int64) {
+	ns = max(ns, 0)
+	h.buckets[bucket(uint64(ns))]++
+	h.count++
+	h.max = max(h.max, ns)
+}
+
+// bucket is exact below 2^bucketBits; above, the leading one and the bucketBits bits behind it choose.
+func bucket(v uint64) int {
+	shift := max(bits.Len64(v)-1-bucketBits, 0)
+	return shift<<bucketBits + int(v>>shift)
+}
+
+// bucketEnd is the largest value in a bucket.
+func bucketEnd(b int) int64 {
+	if b < 2<<bucketBits {
+		return int64(b)
+	}
+	shift := b>>bucketBits - 1
+	return int64(uint64(b-shift<<bucketBits+1)<<shift - 1)
+}
+
+// quantile is the duration that a share q of all durations does not exceed.
+func (h *histogram) quantile(q float64) time.Duration {
+	if h.count == 0 {
+		return 0
+	}
+	rank := uint64(q * float64(h.count))
+	var seen uint64
+	for b, n := range h.buckets {
+		if seen += n; seen > rank {
+			return time.Duration(min(bucketEnd(b), h.max))
+		}
+	}
+	return time.Duration(h.max)
+}

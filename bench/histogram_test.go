@@ -1,0 +1,67 @@
+package bench
+
+import (
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Quantiles are within a bucket of those of the sorted durations.
+func TestQuantiles(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("PENSTOCK_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("repeat with PENSTOCK_SEED=%d", seed)
+	random := rand.New(rand.NewPCG(seed, seed))
+	var h histogram
+	var all []int64
+	for range 20_000 {
+		v := random.Int64N(int64(1) << (1 + random.IntN(40)))
+		h.add(v)
+		all = append(all, v)
+	}
+	slices.Sort(all)
+	for _, q := range []float64{0, 0.01, 0.5, 0.9, 0.99, 0.999} {
+		exact := float64(all[int(q*float64(len(all)))])
+		if got := float64(h.quantile(q)); got < exact || got > exact*(1+1.0/64)+1 {
+			t.Errorf("quantile %v: got %v, want %v and less than 1/64 more", q, got, exact)
+		}
+	}
+	if got := int64(h.quantile(1)); got != all[len(all)-1] {
+		t.Errorf("largest: got %d, want %d", got, all[len(all)-1])
+	}
+}
+
+// Every value has a bucket, whose end is not below it, and buckets are in order.
+func TestBuckets(t *testing.T) {
+	var h histogram
+	last := -1
+	for shift := range 63 {
+		for _, v := range []uint64{1<<shift - 1, 1 << shift, 1<<shift + 1<<shift/3} {
+			b := bucket(v)
+			if b < last || b >= len(h.buckets) || bucketEnd(b) < int64(v) || bucket(uint64(bucketEnd(b))) != b {
+				t.Errorf("%d: bucket %d after %d, which ends at %d", v, b, last, bucketEnd(b))
+			}
+			last = b
+		}
+	}
+	h.add(-5)
+	h.add(math.MaxInt64)
+	if h.count != 2 || h.quantile(0.1) != 0 || h.quantile(1) != math.MaxInt64 {
+		t.Errorf("count %d, least %d, largest %d", h.count, h.quantile(0.1), h.quantile(1))
+	}
+}
+
+func TestNoDurations(t *testing.T) {
+	if q := new(histogram).quantile(0.5); q != 0 {
+		t.Errorf("got %v", q)
+	}
+}

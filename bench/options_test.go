@@ -1,0 +1,121 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDefaultsAreValid(t *testing.T) {
+	for _, s := range Scenarios {
+		o := Default(s)
+		if err := o.Check(); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	for _, c := range Cases() {
+		if err := c.Options.Check(); err != nil {
+			t.Errorf("case %s: %v", c.Name, err)
+		}
+	}
+}
+
+// Each impossible option is named with its value.
+func TestCheckNamesWhatIsWrong(t *testing.T) {
+	for _, test := range []struct {
+		scenario Scenario
+		change   func(*Options)
+		says     string
+	}{
+		{"dance", func(*Options) {}, `scenario is "dance"`},
+		{Pairs, func(o *Options) { o.Clients = 0 }, "clients is 0"},
+		{Pairs, func(o *Options) { o.QoS = 3 }, "qos is 3"},
+		{Pairs, func(o *Options) { o.Size = headerLen - 1 }, "size is 19"},
+		{Pairs, func(o *Options) { o.Window = 65_536 }, "window is 65536"},
+		{Pairs, func(o *Options) { o.Version = 3 }, "protocol version is 3"},
+		{Pairs, func(o *Options) { o.Duration = 0 }, "duration 0s"},
+		{Pairs, func(o *Options) { o.Duration = 2 * time.Hour }, "duration 2h"},
+		{Pairs, func(o *Options) { o.Rest = time.Second }, "rest is 1s"},
+		{FanOut, func(o *Options) { o.Subscribers = 0 }, "subscribers is 0"},
+		{Subs, func(o *Options) { o.Holders = 0 }, "holders is 0"},
+		{Subs, func(o *Options) { o.Subscriptions, o.Holders = 5, 6 }, "holders is 6"},
+		{Latency, func(o *Options) { o.Rate = 0 }, "rate is 0"},
+	} {
+		o := Default(test.scenario)
+		test.change(&o)
+		if err := o.Check(); err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("error %v, want %q", err, test.says)
+		}
+	}
+}
+
+// Each subscriber expects just the messages of the publishers whose topics its filter matches.
+func TestPlans(t *testing.T) {
+	for _, test := range []struct {
+		scenario                         Scenario
+		publishers, subscribers, holders int
+		copies                           uint32
+		count                            int
+		filter                           string // of the last subscriber, behind the root
+	}{
+		{Pairs, 4, 4, 0, 1, 1, "/3"},
+		{FanOut, 1, 3, 0, 3, 1, "/0"},
+		{FanIn, 4, 3, 0, 3, 4, "/+"},
+		{Share, 4, 3, 0, 1, 4, "/+"},
+		{Idle, 0, 4, 0, 0, 0, "/3"},
+		{Subs, 4, 4, 2, 1, 1, "/3"},
+		{Latency, 4, 4, 0, 1, 1, "/3"},
+	} {
+		o := Default(test.scenario)
+		o.Clients, o.Subscribers, o.Subscriptions, o.Holders = 4, 3, 7, 2
+		p, err := newPlan(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.publishers) != test.publishers || len(p.subscribers) != test.subscribers || len(p.holders) != test.holders {
+			t.Errorf("%s: %d publishers, %d subscribers, %d holders", test.scenario, len(p.publishers), len(p.subscribers), len(p.holders))
+		}
+		for _, r := range p.publishers {
+			if r.copies != test.copies {
+				t.Errorf("%s: %d copies", test.scenario, r.copies)
+			}
+		}
+		last := p.subscribers[len(p.subscribers)-1]
+		if last.count != test.count || !strings.HasSuffix(last.filter, p.root+test.filter) {
+			t.Errorf("%s: expects %d on %s", test.scenario, last.count, last.filter)
+		}
+		if share := strings.HasPrefix(last.filter, "$share/"); share != (test.scenario == Share) {
+			t.Errorf("%s: filter %s", test.scenario, last.filter)
+		}
+	}
+}
+
+// The holders hold every subscription once.
+func TestHoldersShareTheSubscriptions(t *testing.T) {
+	o := withSubscriptions(10, 3)
+	p, err := newPlan(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := 0
+	for _, h := range p.holders {
+		if h.from != next || h.to <= h.from {
+			t.Errorf("holding %+v after %d", h, next)
+		}
+		next = h.to
+	}
+	if next != 10 {
+		t.Errorf("%d subscriptions held", next)
+	}
+}
+
+func TestClientIDsFitAnyBroker(t *testing.T) {
+	o := Default(Pairs)
+	p, err := newPlan(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := p.clientID("s", countMax); len(id) > 23 {
+		t.Errorf("%s is longer than 23 characters", id)
+	}
+}

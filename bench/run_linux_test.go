@@ -1,0 +1,261 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// openDoor lets every client do everything.
+type openDoor struct{ mochi.HookBase }
+
+func (*openDoor) ID() string { return "open door" }
+func (*openDoor) Provides(b byte) bool {
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
+}
+func (*openDoor) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (*openDoor) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
+
+// broker serves in the test's process and returns its address.
+func broker(t *testing.T) string {
+	t.Helper()
+	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err := server.AddHook(new(openDoor), nil); err != nil {
+		t.Fatal(err)
+	}
+	l := listeners.NewTCP(listeners.Config{ID: "t", Address: "127.0.0.1:0"})
+	if err := server.AddListener(l); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return l.Address()
+}
+
+// small makes a run small enough for a test.
+func small(o Options, address string) Options {
+	o.Address, o.PID = address, os.Getpid()
+	o.Clients = min(o.Clients, 8)
+	o.Subscribers = min(o.Subscribers, 5)
+	o.Subscriptions, o.Holders = min(o.Subscriptions, 1500), min(o.Holders, 2)
+	o.Window = 20
+	o.Warmup, o.Duration = 20*time.Millisecond, 150*time.Millisecond
+	return o
+}
+
+// Every scenario runs against a broker, loses nothing and measures what it is for.
+func TestScenarios(t *testing.T) {
+	address := broker(t)
+	for _, s := range Scenarios {
+		t.Run(string(s), func(t *testing.T) {
+			r, err := Run(t.Context(), small(Default(s), address))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Good() || r.ConnectsPerSecond <= 0 || r.RSSAfter <= 0 {
+				t.Errorf("%+v", r)
+			}
+			if s == Idle {
+				if r.Delivered != 0 || r.Published != 0 {
+					t.Errorf("%d messages though it is idle", r.Delivered)
+				}
+				return
+			}
+			if r.Delivered == 0 || r.DeliveriesPerSecond <= 0 || r.GeneratorMicros <= 0 {
+				t.Errorf("%+v", r)
+			}
+			if (s == Latency) != (r.LatencyP50 > 0) || r.LatencyP99 < r.LatencyP50 || r.LatencyMax < r.LatencyP99 {
+				t.Errorf("latencies %v, %v, %v", r.LatencyP50, r.LatencyP99, r.LatencyMax)
+			}
+			if (s == Subs) != (r.SubscriptionsPerSecond > r.ConnectsPerSecond) {
+				t.Errorf("%v subscriptions and %v connections a second", r.SubscriptionsPerSecond, r.ConnectsPerSecond)
+			}
+		})
+	}
+}
+
+func TestEveryQoSAndVersion(t *testing.T) {
+	address := broker(t)
+	versions(t, func(t *testing.T, version byte) {
+		for qos := range byte(3) {
+			o := small(Default(Pairs), address)
+			o.Version, o.QoS = version, qos
+			r, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatalf("QoS %d: %v", qos, err)
+			}
+			if !r.Good() || r.Delivered == 0 {
+				t.Errorf("QoS %d: %+v", qos, r)
+			}
+		}
+	})
+}
+
+// A payload larger than a socket takes at once arrives whole.
+func TestLargePayloads(t *testing.T) {
+	o := small(Default(Pairs), broker(t))
+	o.Clients, o.Size, o.QoS = 2, 256<<10, 1 // a window of 5 MB
+	o.Duration = time.Second
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Good() || r.Delivered == 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// An open loop keeps its rate.
+func TestLatencyKeepsItsRate(t *testing.T) {
+	o := small(Default(Latency), broker(t))
+	o.Rate, o.Duration = 500, time.Second
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.DeliveriesPerSecond < 300 || r.DeliveriesPerSecond > 600 {
+		t.Errorf("%v deliveries a second, want 500", r.DeliveriesPerSecond)
+	}
+}
+
+// fake answers each connection with serve, which returns when the connection may close.
+func fake(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				serve(c)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestRunTellsWhyItFails(t *testing.T) {
+	closed, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	for _, test := range []struct {
+		name, address, says string
+	}{
+		{"nobody listens", closed.Addr().String(), "connection refused"},
+		{"no address", "nowhere", "address"},
+		{"broker hangs up", fake(t, func(c net.Conn) { io.ReadFull(c, make([]byte, 2)) }), "client"},
+		{"broker refuses", fake(t, func(c net.Conn) {
+			c.Write([]byte{0x20, 2, 0, 5})
+			io.Copy(io.Discard, c)
+		}), "refuses the connection"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := Run(t.Context(), small(Default(Pairs), test.address)); err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("error %v, want %q", err, test.says)
+			}
+		})
+	}
+}
+
+// An interrupted run ends at once, in any phase.
+func TestRunEndsWithItsContext(t *testing.T) {
+	silent := fake(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	for _, address := range []string{silent, broker(t)} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		o := small(Default(Pairs), address)
+		o.Duration = time.Minute
+		if _, err := Run(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		cancel()
+	}
+}
+
+func TestProgressIsTold(t *testing.T) {
+	o := small(Default(Pairs), broker(t))
+	o.Duration = 2500 * time.Millisecond // two tellings, however slow the connecting was
+	var told []Progress
+	o.Progress = func(p Progress) { told = append(told, p) }
+	if _, err := Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	measuring := func(p Progress) bool { return p.Phase == "measuring" && p.Connected == 16 && p.Delivered > 0 }
+	if !slices.ContainsFunc(told, measuring) {
+		t.Errorf("told %+v", told)
+	}
+}
+
+// Messages that a broker drops are counted, and do not keep the run from ending.
+func TestLossIsCounted(t *testing.T) {
+	dropping := fake(t, dropEveryTenth(broker(t)))
+	o := small(Default(Pairs), dropping)
+	o.Clients, o.Window = 1, 1000
+	o.Warmup, o.Duration = 0, 100*time.Millisecond
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Lost == 0 || r.Good() || r.Misordered != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// dropEveryTenth stands between a client and a broker and keeps back some messages of the broker.
+func dropEveryTenth(broker string) func(net.Conn) {
+	return func(client net.Conn) {
+		server, err := net.Dial("tcp", broker)
+		if err != nil {
+			return
+		}
+		defer server.Close()
+		go func() {
+			defer server.Close()
+			io.Copy(server, client)
+		}()
+		var pending []byte
+		buffer, seen := make([]byte, 4096), 0
+		for {
+			n, err := server.Read(buffer)
+			if err != nil {
+				return
+			}
+			pending = append(pending, buffer[:n]...)
+			for {
+				first, body, rest, err := cut(pending)
+				if err != nil || body == nil {
+					break
+				}
+				whole := pending[:len(pending)-len(rest)]
+				pending = rest
+				if first&0xF0 == publishByte {
+					if seen++; seen%10 == 0 {
+						continue
+					}
+				}
+				client.Write(whole)
+			}
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/penstockmq/penstock/configs"
+)
+
+// reload reads the configuration and the files it names again, and puts in force what can change while the
+// broker runs. A configuration with a mistake changes nothing.
+func (s *server) reload() {
+	next, err := configs.Load(s.source.file, s.source.flags)
+	if err != nil {
+		s.log.Error("configuration not reloaded", "err", err)
+		return
+	}
+	for _, l := range s.listeners {
+		if err := l.Reload(); err != nil {
+			s.log.Error("certificates not reloaded", "name", l.Name(), "err", err)
+		}
+	}
+	s.access.reload(s.broker, s.log)
+	changed, waiting := configs.Diff(s.config, next)
+	s.config.Log.Level = next.Log.Level
+	s.level.Set(logLevel(next.Log.Level))
+	s.log.Info("reloaded", "changed", strings.Join(changed, " "))
+	if len(waiting) > 0 {
+		s.log.Warn("these need a restart", "keys", strings.Join(waiting, " "))
+	}
+}
