@@ -1,0 +1,40 @@
+// Package test holds the tests of the whole broker.
+package test
+
+import (
+	"context"
+	"flag"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+
+	"github.com/penstockmq/penstock/broker"
+	"github.com/penstockmq/penstock/broker/listener"
+	"github.com/penstockmq/penstock/test/script"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the scripts bring about into their files")
+
+// TestScripts plays every script against the broker.
+func TestScripts(t *testing.T) { script.Run(t, "scripts", *rewrite, startBroker) }
+
+// attached is the broker as the scripts see it.
+type attached struct{ broker *broker.Broker }
+
+func startBroker(_ *testing.T, s script.Setup) (script.Target, error) {
+	b, err := broker.New(broker.Options{
+		Limits: s.Limits, HideReasons: s.HideReasons, SysInterval: s.SysInterval, Store: s.Store, Hooks: s.Hooks,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "test",
+	})
+	if err != nil {
+		return nil, err
+	}
+	return attached{b}, nil
+}
+
+func (a attached) Attach(server net.Conn) {
+	a.broker.Attach(server, listener.Peer{Listener: "test", Remote: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}})
+}
+
+func (a attached) Shutdown(ctx context.Context) error { return a.broker.Shutdown(ctx) }
