@@ -1,0 +1,80 @@
+# make test    everything that must pass; sets up what it needs (see .ci/setup)
+# make race    the tests again and again under the race detector, in random order
+# make fuzz    each fuzz target for FUZZTIME
+# make bench   the Go benchmarks
+# make spec    docs/spec.md from the citations in the code
+# make dist    binaries for six platforms, with checksums, in dist/
+# make image-root  the Docker image's root file system, built and started without Docker
+
+GO       ?= go
+FUZZTIME ?= 10m
+ROUNDS   ?= 5
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+TOOLS     := $(CURDIR)/.tools/bin
+
+# Tools are no dependencies of the broker, so their versions stand here and not in go.mod.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# The version comes from VERSION, so a checkout whose owner git distrusts builds too.
+BUILD := $(GO) build -buildvcs=false
+
+.PHONY: test setup check build race fuzz bench spec dist image-root clean
+
+# The last lines are go test's own.
+test: setup check build
+	$(GO) test -race -count=1 -timeout 8m ./...
+
+setup: $(TOOLS)/staticcheck $(TOOLS)/govulncheck
+	./.ci/setup
+
+$(TOOLS)/staticcheck $(TOOLS)/govulncheck: Makefile
+	GOBIN=$(TOOLS) $(GO) install $(if $(findstring staticcheck,$@),$(STATICCHECK),$(GOVULNCHECK))
+	@touch $@
+
+check: $(TOOLS)/staticcheck $(TOOLS)/govulncheck
+	@unformatted=$$(find . -name '*.go' -not -path './.*' | xargs gofmt -l); \
+		test -z "$$unformatted" || { echo "gofmt: $$unformatted" >&2; exit 1; }
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+	./.ci/vulnerabilities $(TOOLS)/govulncheck
+
+build:
+	$(BUILD) ./...
+
+race:
+	$(GO) test -race -count=$(ROUNDS) -shuffle=on -timeout 60m ./...
+
+fuzz:
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+spec:
+	$(GO) run ./test/spec
+
+dist:
+	@rm -rf dist && mkdir dist
+	@for platform in $(PLATFORMS); do \
+		os=$${platform%/*} arch=$${platform#*/} end=; \
+		test $$os != windows || end=.exe; \
+		file=penstock_$(VERSION)_$${os}_$$arch$$end; \
+		echo "dist/$$file"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(BUILD) -trimpath \
+			-ldflags '-s -w -X main.version=$(VERSION)' -o dist/$$file ./cmd/penstock || exit 1; \
+	done
+	@cd dist && sha256sum penstock_* > SHA256SUMS
+
+image-root:
+	$(GO) test -count=1 -v ./test/image
+
+clean:
+	rm -rf dist .tools
