@@ -33,7 +33,7 @@ func (c *conn) payOwedLocked(t *turn) {
 	}
 }
 
-// sendAck sends PUBACK or PUBREC [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2].
+// sendAck sends PUBACK or PUBREC with the identifier of the PUBLISH [MQTT5-2.2.1-5] [MQTT5-3.3.4-1] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2].
 func (c *conn) sendAck(t *turn, qos byte, a packet.Ack) {
 	kind := packet.PUBACK
 	if qos == 2 {
@@ -58,16 +58,22 @@ func (c *conn) sendAck(t *turn, qos byte, a packet.Ack) {
 func (s *liveSession) acknowledge(t *turn, ticket uint64, id uint16, qos byte, code packet.Code) {
 	s.mu.Lock()
 	c := s.conn.Load()
-	if code.Failed() && c != nil && c.version != packet.V5 { // nothing in 3.1.1 can refuse: the client must keep the message
-		s.mu.Unlock()
-		c.end(t, packet.Success, "", code.String())
-		return
-	}
 	s.in.Ready(ticket, id, qos, code)
-	if c != nil {
+	mute := code.Failed() && c != nil && c.version != packet.V5
+	if c != nil && !mute {
 		c.payOwedLocked(t)
 	}
+	resume := c != nil && s.stalled && s.in.Owing() < int(s.b.limits.ReceiveMaximum)
+	if resume {
+		s.stalled = false
+	}
 	s.mu.Unlock()
+	if resume {
+		c.post(func(*turn) error { c.waits--; return nil })
+	}
+	if mute { // nothing in 3.1.1 can refuse: the client must keep the message [MQTT311-4.8.0-2]
+		c.end(t, packet.Success, "", code.String())
+	}
 }
 
 // handleAck takes PUBACK, PUBREC, PUBREL or PUBCOMP.
@@ -154,24 +160,26 @@ func (c *conn) handlePubrec(t *turn, a packet.Ack) error {
 	return nil
 }
 
-// release sends PUBREL when the store knows that PUBREC came.
+// release sends PUBREL when the store knows that PUBREC came. The store answers in the order in which it was asked, so PUBRELs leave in the order of
+// the PUBRECs [MQTT311-4.6.0-4].
 func (c *conn) release(t *turn, number uint64, id uint16) {
 	if number == 0 || !c.session.durable {
 		c.sendPubrel(t, id)
 		return
 	}
 	a := storage.Ack{Session: c.session.key, Seq: number, Progress: storage.Released}
-	pending, err := c.b.store.Ack(a, waiter(func(err error) {
+	done := func(t *turn, err error) {
+		c.b.storeResult(false, err)
 		if err == nil {
-			c.sendPubrel(c.b.storeTurn(), id)
+			c.sendPubrel(t, id)
 		}
-	}))
-	if !pending && err == nil {
-		c.sendPubrel(t, id)
 	}
-	c.b.storeResult(pending, err)
+	if pending, err := c.b.store.Ack(a, waiter(func(err error) { done(c.b.storeTurn(), err) })); !pending {
+		done(t, err)
+	}
 }
 
+// sendPubrel sends PUBREL, always without a reason string [MQTT5-3.6.2-2].
 func (c *conn) sendPubrel(t *turn, id uint16) {
 	c.send(t, func(dst []byte) []byte {
 		return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: id})
@@ -199,8 +207,8 @@ func (c *conn) handlePubcomp(t *turn, a packet.Ack) error {
 }
 
 // handlePubrel forgets a QoS 2 identifier and sends PUBCOMP once the store has forgotten it too
-// [MQTT5-4.3.3-11] [MQTT311-4.3.3-2]. An identifier that is not known is answered as well, or the client
-// would ask for ever.
+// [MQTT5-4.3.3-11] [MQTT311-4.3.3-2], whatever became of the message [MQTT5-4.3.3-13]. An identifier that is not known is
+// answered as well, or the client would ask for ever.
 func (c *conn) handlePubrel(t *turn, a packet.Ack) {
 	s := c.session
 	s.mu.Lock()
@@ -217,15 +225,16 @@ func (c *conn) handlePubrel(t *turn, a packet.Ack) {
 		return
 	}
 	change := storage.DeleteReceived{Received: receivedID(s.key, a.ID)}
-	pending, err := c.b.store.Update([]storage.Change{change}, waiter(func(err error) {
+	done := func(t *turn, err error) {
+		c.b.storeResult(false, err)
 		if err == nil {
-			c.forget(c.b.storeTurn(), a.ID)
+			c.forget(t, a.ID)
 		}
-	}))
-	if !pending && err == nil {
-		c.forget(t, a.ID)
 	}
-	c.b.storeResult(pending, err)
+	pending, err := c.b.store.Update([]storage.Change{change}, waiter(func(err error) { done(c.b.storeTurn(), err) }))
+	if !pending {
+		done(t, err)
+	}
 }
 
 // forget frees the identifier and sends PUBCOMP.
@@ -236,6 +245,7 @@ func (c *conn) forget(t *turn, id uint16) {
 	c.sendPubcomp(t, id)
 }
 
+// sendPubcomp sends PUBCOMP, always without a reason string [MQTT5-3.7.2-2].
 func (c *conn) sendPubcomp(t *turn, id uint16) {
 	c.send(t, func(dst []byte) []byte {
 		return packet.AppendAck(dst, packet.PUBCOMP, c.version, packet.Ack{ID: id})

@@ -17,14 +17,36 @@ const (
 
 // A backlog is the part of a durable session's queue that only the store has: from the end of what is in
 // memory up to next. The session's lock guards it.
+//
+// The store numbers a message before the session hears of it, and publishers may overtake each other in between: so a message
+// may be read from the store before it was told of, and be told of after a later one. Each is counted once.
 type backlog struct {
-	next       uint64 // number after the last that the store told of; 0 if it told of none
+	next       uint64 // number after the last that was told of, or read
 	deliveries int    // that wait there
 	bytes      int64
 	reading    bool // a page is being read
+	// missing are numbers below next that were neither told of nor read.
+	missing map[uint64]struct{}
 	// maybeSent is the number up to which messages may have been sent before a crash. A resend may set DUP on what was never sent, but
 	// must set it on what was [MQTT5-3.3.1-1].
 	maybeSent uint64
+}
+
+// tell notes that the store has numbered a message. It reports false if the message was read before.
+func (b *backlog) tell(number uint64) (fresh bool) {
+	if number < b.next {
+		_, fresh = b.missing[number]
+		delete(b.missing, number)
+		return fresh
+	}
+	for n := b.next; n < number; n++ {
+		if b.missing == nil {
+			b.missing = make(map[uint64]struct{})
+		}
+		b.missing[n] = struct{}{}
+	}
+	b.next = number + 1
+	return true
 }
 
 // takeBack leaves what was never sent to the store.
@@ -34,27 +56,41 @@ func (b *backlog) takeBack(out *session.Outbound) {
 	b.bytes += bytes
 }
 
+// passed notes that a delivery of the backlog was read. It reports whether nobody had told of it.
+func (b *backlog) passed(d storedDelivery) (fresh bool) {
+	if d.number >= b.next { // what lies between was done with before
+		b.next = d.number + 1
+		return true
+	}
+	if _, fresh = b.missing[d.number]; fresh {
+		delete(b.missing, d.number)
+		return true
+	}
+	b.deliveries--
+	b.bytes -= int64(d.delivery.Message.Size())
+	return false
+}
+
 // waitingLocked is the number of deliveries that are not done.
 func (s *liveSession) waitingLocked() int { return s.out.Len() + s.backlog.deliveries }
 
 // behindLocked reports whether the store has deliveries that are not in memory.
 func (s *liveSession) behindLocked() bool { return s.out.Tail() < s.backlog.next }
 
-// takesLocked decides whether a delivery that the store has just numbered is kept in memory. If not, it is read from the store when its turn comes.
-func (s *liveSession) takesLocked(number uint64, d session.Delivery) bool {
-	switch {
-	case s.out.Awaits(number):
-		return true
-	case s.out.Has(number): // read before the store told
-		return false
-	case s.conn.Load() == nil || s.behindLocked() || s.out.Len() >= residentMax:
-		s.backlog.next = max(s.backlog.next, number+1)
+// takeLocked keeps a delivery that the store has just numbered in memory, or leaves it to be read when its turn comes.
+func (s *liveSession) takeLocked(t *turn, number uint64, d session.Delivery) {
+	behind := s.behindLocked()
+	if !s.backlog.tell(number) {
+		return
+	}
+	s.queuedLocked(t, d.Message)
+	if !s.out.Awaits(number) && (s.conn.Load() == nil || behind || s.out.Len() >= residentMax) {
 		s.backlog.deliveries++
 		s.backlog.bytes += int64(d.Message.Size())
-		return false
+		return
 	}
-	s.backlog.next = max(s.backlog.next, number+1)
-	return true
+	s.out.Put(number, d)
+	s.pumpLocked(t)
 }
 
 // pageLocked has the next page read when everything in memory was sent and there is room for more.
@@ -73,7 +109,7 @@ func (s *liveSession) pageLocked() {
 	}()
 }
 
-// A stored delivery is one read from the store.
+// A storedDelivery is one read from the store.
 type storedDelivery struct {
 	number   uint64
 	progress storage.Progress
@@ -97,26 +133,28 @@ func (s *liveSession) page(from, upTo uint64) {
 		return
 	}
 	if s.out.Tail() == from { // else another connection came meanwhile, and reads again
-		s.restoreLocked(read, upTo)
+		s.restoreLocked(t, read, upTo)
 	}
 	s.pumpLocked(t)
 	s.load.Store(int64(s.waitingLocked()))
 }
 
 // restoreLocked puts a page behind what is in memory. upTo is where the backlog ended when it was read.
-func (s *liveSession) restoreLocked(page []storedDelivery, upTo uint64) {
+func (s *liveSession) restoreLocked(t *turn, page []storedDelivery, upTo uint64) {
 	b := &s.backlog
 	for _, d := range page {
 		sent := d.progress == storage.Sent || d.number < b.maybeSent
 		s.out.Restore(d.number, d.delivery, sent, d.progress == storage.Released)
-		b.next = max(b.next, d.number+1)
-		b.deliveries = max(0, b.deliveries-1)
-		b.bytes = max(0, b.bytes-int64(d.delivery.Message.Size()))
+		if b.passed(d) {
+			s.queuedLocked(t, d.delivery.Message)
+		}
 	}
 	if len(page) == 0 { // what was there has expired in the store
 		s.out.Skip(upTo)
 		if b.next == upTo {
-			b.deliveries, b.bytes = 0, 0
+			t.tally.queued -= int64(b.deliveries)
+			t.tally.queuedBytes -= b.bytes
+			b.deliveries, b.bytes, b.missing = 0, 0, nil
 		}
 	}
 }
@@ -132,37 +170,37 @@ func (b *Broker) readQueue(s *liveSession, from uint64, limit storage.ReadLimit)
 	return read, err
 }
 
-// sharesBacklog reports whether the session ended with messages of shared subscriptions that only the store has.
-func (s *liveSession) sharesBacklog() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.shared && s.backlog.deliveries > 0
+// leaveLocked takes what the store has for a session that ended off the books, and returns how many messages that are.
+func (s *liveSession) leaveLocked() (deliveries int) {
+	deliveries = s.backlog.deliveries
+	s.b.counters.queued.Add(-int64(deliveries))
+	s.b.counters.queuedBytes.Add(-s.backlog.bytes)
+	s.backlog = backlog{next: s.backlog.next}
+	return deliveries
 }
 
-// discard deletes the record of a session that ended. If the store still has messages of shared subscriptions for it, they
-// go to other members first, and hooks that observe deliveries hear of each of the others.
-func (b *Broker) discard(s *liveSession) {
+// discard makes the change that deletes the record of a session that ended. If the store still has messages of shared subscriptions for it,
+// these go to other members first, and if hooks observe deliveries they hear of each of the others: then it is deleted later, and there is no change.
+func (b *Broker) discard(s *liveSession) (changes []storage.Change) {
 	if !s.durable {
-		return
+		return nil
 	}
 	s.mu.Lock()
-	left, shared, from := s.backlog, s.shared, s.out.Tail()
-	s.backlog = backlog{}
+	deliveries, shared, from := s.leaveLocked(), s.shared, s.out.Tail()
 	s.mu.Unlock()
-	b.counters.queued.Add(-int64(left.deliveries))
-	b.counters.queuedBytes.Add(-left.bytes)
-	if left.deliveries > 0 && (shared || b.observed) && b.startTask() {
+	change := storage.DeleteSession{ID: s.key}
+	if deliveries > 0 && (shared || b.observed) && b.startTask() {
 		go func() {
 			defer b.tasks.Done()
 			b.handOver(s, from)
-			b.update(nil, storage.DeleteSession{ID: s.key})
+			b.update(nil, change)
 		}()
-		return
+		return nil
 	}
-	if left.deliveries > 0 {
-		b.counters.drop(hooks.DropSessionEnded, uint64(left.deliveries))
+	if deliveries > 0 {
+		b.counters.drop(hooks.DropSessionEnded, uint64(deliveries))
 	}
-	b.update(nil, storage.DeleteSession{ID: s.key})
+	return []storage.Change{change}
 }
 
 // handOver gives the messages of shared subscriptions that the store has for a session to other members.

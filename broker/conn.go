@@ -44,7 +44,7 @@ type conn struct {
 	driver driver
 	// Only the goroutine that feeds this connection touches these.
 	phase     phase
-	waiting   bool // feed does nothing until a posted answer ends the wait
+	waits     int // reasons for which feed does nothing; each ends by a posted answer
 	partial   []byte
 	incoming  packet.Publish
 	message   packet.Message // of the QoS 0 PUBLISH being routed
@@ -114,7 +114,7 @@ func (c *conn) feed(t *turn, b []byte) {
 
 // handleAll handles the whole packets at the front of b and returns what is left.
 func (c *conn) handleAll(t *turn, b []byte) []byte {
-	for !c.waiting && len(b) > 0 {
+	for c.waits == 0 && len(b) > 0 {
 		if c.stopped() {
 			return nil
 		}
@@ -159,9 +159,9 @@ func (c *conn) stopped() bool {
 func (c *conn) throttle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.outbox.size > 2*c.b.limits.MaxOutboxBytes {
+	if !c.throttled && c.outbox.size > 2*c.b.limits.MaxOutboxBytes {
 		c.throttled = true
-		c.waiting = true
+		c.waits++
 	}
 	return c.throttled
 }
@@ -224,7 +224,7 @@ func (c *conn) sendLocked(t *turn, encode func(dst []byte) []byte) {
 }
 
 // reasonLocked returns reason if a packet with it fits the client's maximum packet size and the client
-// wants to hear it, else an empty string [MQTT5-3.1.2-29] [MQTT5-3.2.2-19] [MQTT5-3.4.2-2] [MQTT5-3.14.2-3].
+// wants to hear it, else an empty string [MQTT5-3.1.2-29] [MQTT5-3.2.2-19] [MQTT5-3.4.2-2] [MQTT5-3.5.2-2] [MQTT5-3.14.2-3].
 func (c *conn) reasonLocked(reason string) string {
 	if c.b.hideReasons || (c.maxPacket != 0 && int64(len(reason))+64 > int64(c.maxPacket)) {
 		return ""
@@ -255,7 +255,8 @@ func (c *conn) fail(t *turn, err error) {
 	c.end(t, refusal.Code, refusal.Text, refusal.Code.String())
 }
 
-// end closes the connection from any goroutine. why is the label it is counted under. A code below 0x80 sends no DISCONNECT.
+// end closes the connection from any goroutine. why is the label it is counted under. A code below 0x80 sends no DISCONNECT, nor
+// does a connection that had no CONNACK [MQTT5-3.14.0-1]. Nothing follows it but the close [MQTT5-3.14.4-1] [MQTT5-3.14.4-2].
 func (c *conn) end(t *turn, code packet.Code, text, why string) {
 	c.mu.Lock()
 	if c.closing {
@@ -288,7 +289,8 @@ func (c *conn) takeAnswers() []func(t *turn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.throttled && c.outbox.size <= c.b.limits.MaxOutboxBytes {
-		c.throttled, c.waiting = false, false
+		c.throttled = false
+		c.waits--
 	}
 	answers := c.answers
 	c.answers = nil
@@ -396,7 +398,9 @@ func (c *conn) ended() {
 	c.b.counters.disconnect(label(why))
 	c.b.log.Debug("client disconnected", slog.String("client", c.client.ID), slog.String("reason", why))
 	c.session.detach(c, why)
-	c.b.hooks.OnDisconnect(c.client, why)
+	if c.phase == open {
+		c.b.hooks.OnDisconnect(c.client, why)
+	}
 }
 
 // label makes a reason fit for a metric.

@@ -24,7 +24,7 @@ func (c *conn) handleConnect(t *turn, body []byte) error {
 		c.maxPacket = p.MaximumPacketSize
 	}
 	if err != nil {
-		return err
+		return err // [MQTT5-3.1.4-1]
 	}
 	if err := c.checkConnect(p); err != nil {
 		return err
@@ -48,16 +48,16 @@ func (c *conn) handleConnect(t *turn, body []byte) error {
 func (c *conn) checkConnect(p *packet.Connect) error {
 	l := &c.b.limits
 	if p.ClientID == "" {
-		if p.Version == packet.V31 || (p.Version == packet.V311 && !p.CleanStart) { // [MQTT311-3.1.3-8]
+		if p.Version == packet.V31 || (p.Version == packet.V311 && !p.CleanStart) { // [MQTT311-3.1.3-7] [MQTT311-3.1.3-8]
 			return packet.Refuse(packet.ClientIdentifierNotValid, "an empty client identifier needs a clean session")
 		}
-		p.ClientID = newClientID() // [MQTT5-3.1.3-6] [MQTT311-3.1.3-6]
+		p.ClientID = newClientID() // [MQTT5-3.1.3-6] [MQTT5-3.1.3-7] [MQTT311-3.1.3-6]
 		c.assigned = true
 	}
 	if p.Version == packet.V31 && utf8.RuneCountInString(p.ClientID) > 23 { // MQTT 3.1, section 3.1: Client Identifier
 		return packet.Refuse(packet.ClientIdentifierNotValid, "MQTT 3.1 allows 23 characters in a client identifier")
 	}
-	if len(p.ClientID) > l.MaxClientIDLength { // [MQTT5-3.1.3-5]
+	if len(p.ClientID) > l.MaxClientIDLength { // [MQTT5-3.1.3-5] [MQTT5-3.1.3-8]
 		return packet.Refuse(packet.ClientIdentifierNotValid, "client identifier too long")
 	}
 	if w := p.Will; w != nil {
@@ -101,7 +101,7 @@ func (c *conn) authenticate(p *packet.Connect) {
 
 // ask runs a question to hooks on a goroutine and feeds nothing until the answer is there.
 func (c *conn) ask(question func(ctx context.Context) func(t *turn) error) {
-	c.waiting = true
+	c.waits++
 	if !c.b.startTask() {
 		return
 	}
@@ -111,7 +111,7 @@ func (c *conn) ask(question func(ctx context.Context) func(t *turn) error) {
 		defer cancel()
 		answer := question(ctx)
 		c.post(func(t *turn) error {
-			c.waiting = false
+			c.waits--
 			return answer(t)
 		})
 	}()
@@ -153,7 +153,8 @@ func (c *conn) serverKeepAlive(p *packet.Connect) uint16 {
 	return limit
 }
 
-// accepted sends CONNACK and opens the connection. It runs once the store has the session.
+// accepted sends CONNACK [MQTT5-3.1.4-5], before any packet but AUTH [MQTT5-3.2.0-1] and once [MQTT5-3.2.0-2], and opens the
+// connection. It runs once the store has the session.
 func (c *conn) accepted(t *turn, present bool, data []byte) error {
 	c.mu.Lock()
 	if c.closing { // taken over while the store was writing
@@ -179,7 +180,7 @@ func (c *conn) accepted(t *turn, present bool, data []byte) error {
 	return nil
 }
 
-// connack fills the CONNACK of an accepted client (MQTT 5, 3.2.2.3).
+// connack fills the CONNACK of an accepted client (MQTT 5, 3.2.2.3). It has neither reason string nor user properties [MQTT5-3.2.2-20].
 func (c *conn) connack(present bool, data []byte) *packet.Connack {
 	l, p := &c.b.limits, c.connect
 	ack := &packet.Connack{
@@ -229,7 +230,7 @@ func (c *conn) refuseConnect(t *turn, r *packet.Refusal) {
 		}
 		c.sendLocked(t, func(dst []byte) []byte { return packet.AppendConnack(dst, c.version, ack) })
 	}
-	c.closing = true
+	c.closing = true // [MQTT5-3.1.4-6]
 	c.endReason = r.Code.String()
 	c.mu.Unlock()
 	c.driver.flush(t)
@@ -244,7 +245,7 @@ func (c *conn) remote() string {
 }
 
 // tellable lists the failures that a CONNACK of MQTT 3.1.1 has a return code for (MQTT 3.1.1, table 3.1). After any other the
-// connection is closed without a word [MQTT311-3.1.4-1] [MQTT311-4.8.0-1].
+// connection is closed without a word [MQTT311-3.1.4-1] [MQTT311-3.2.2-6] [MQTT311-4.8.0-1].
 func tellable(code packet.Code) bool {
 	return slices.Contains([]packet.Code{
 		packet.UnsupportedProtocolVersion, packet.ClientIdentifierNotValid, packet.ServerUnavailable, packet.ServerBusy,

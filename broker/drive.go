@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +48,7 @@ func (d *goroutineDriver) run() {
 
 func (d *goroutineDriver) readAll() {
 	for !d.c.stopped() {
-		if d.c.waiting {
+		if d.c.waits > 0 {
 			<-d.resumed
 			d.feed(nil)
 			continue
@@ -108,12 +110,10 @@ func (d *goroutineDriver) shut() {
 func (d *goroutineDriver) flush(t *turn) {
 	p, ok := d.c.beginParcel()
 	for rounds := 0; ok; rounds++ {
-		size := p.size()
 		if d.raw == nil || rounds == 8 || !d.tryWrite(&p) {
 			d.startWriter(p)
 			return
 		}
-		d.c.b.counters.bytesSent.Add(uint64(size))
 		p.free()
 		d.c.relieved(t)
 		p, ok = d.c.nextParcel()
@@ -123,6 +123,7 @@ func (d *goroutineDriver) flush(t *turn) {
 // tryWrite writes what the socket takes now and reports whether that was all.
 func (d *goroutineDriver) tryWrite(p *parcel) bool {
 	n, err := d.raw.write(p)
+	d.c.b.counters.bytesSent.Add(uint64(n))
 	if err != nil { // the reader will see it too
 		d.c.lost("connection lost")
 		d.shut()
@@ -155,7 +156,7 @@ func (d *goroutineDriver) writeAll(p parcel) {
 			n, err := d.nc.Write(p.front(writePiece))
 			d.c.b.counters.bytesSent.Add(uint64(n))
 			p.wrote(n)
-			if err != nil {
+			if err != nil && !d.slow(n, err) {
 				d.c.lost("write timeout or connection lost")
 				d.c.abandon()
 				d.shut()
@@ -163,10 +164,17 @@ func (d *goroutineDriver) writeAll(p parcel) {
 			}
 		}
 		p.free()
+		d.nc.SetWriteDeadline(time.Time{}) // or it would pass and fail a later tryWrite
 		t := d.c.b.begin()
 		d.c.relieved(t)
 		t.end()
 	}
+}
+
+// slow reports whether a write failed only because the client took a part of the bytes in time, and not all: limits.write_timeout
+// is for those who take none.
+func (d *goroutineDriver) slow(n int, err error) bool {
+	return n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && d.drainBy.Load() == 0
 }
 
 // finish writes what is left, lets the client read it, and closes the socket.

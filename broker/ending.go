@@ -9,8 +9,8 @@ import (
 	"github.com/penstockmq/penstock/storage"
 )
 
-// detach takes a connection that ended off its session. The session ends with it, or waits for the client as
-// long as its expiry interval says.
+// detach takes a connection that ended off its session. The session, which was kept so far whatever its expiry interval
+// [MQTT5-4.1.0-1], ends with it, or waits for the client as long as the interval says.
 func (s *liveSession) detach(c *conn, why string) {
 	t := s.b.begin()
 	defer t.end()
@@ -57,6 +57,7 @@ func (s *liveSession) releaseLocked(t *turn) (dropped []session.Delivery) {
 	}
 	dropped = s.out.Suspend()
 	s.in.Reset()
+	s.stalled = false
 	s.retained = nil
 	if s.durable {
 		s.backlog.takeBack(&s.out)
@@ -118,7 +119,7 @@ func (s *liveSession) waitLocked(d time.Duration, forever bool) {
 	s.timer = time.AfterFunc(d, func() { s.expire("expired") })
 }
 
-// expire ends a session that is offline. It reports whether it did.
+// expire ends a session that is offline [MQTT5-4.1.0-2]. It reports whether it did.
 func (s *liveSession) expire(why string) bool {
 	s.b.sessions.mu.Lock()
 	s.mu.Lock()
@@ -154,10 +155,13 @@ func (s *liveSession) stopTimersLocked() {
 	s.timer, s.willWait = nil, nil
 }
 
-// finish clears up after a session that ended and is out of the registry: its subscriptions, its queue, its record.
+// finish clears up after a session that ended and is out of the registry: its subscriptions, its queue, its record. What it
+// published retained is no part of it [MQTT311-3.1.2-7].
 func (s *liveSession) finish(t *turn, why string) {
 	s.clear(t)
-	s.b.discard(s)
+	if changes := s.b.discard(s); changes != nil {
+		s.b.update(nil, changes...)
+	}
 	s.b.hooks.OnSessionEnd(s.id, why)
 }
 
@@ -169,13 +173,13 @@ func (s *liveSession) clear(t *turn) {
 	subs := s.subs
 	s.subs = nil
 	var moved []session.Delivery
+	t.tally.queued -= int64(s.out.Len())
+	t.tally.queuedBytes -= s.out.Bytes()
 	s.out.Drain(func(d session.Delivery, wasSent bool) {
 		if d.Done != nil {
 			t.observe(event{kind: undone, done: d.Done})
 			return
 		}
-		t.tally.queued--
-		t.tally.queuedBytes -= int64(d.Message.Size())
 		if d.Group != "" && (d.QoS == 1 || !wasSent) { // [MQTT5-4.8.2-4] [MQTT5-4.8.2-5]
 			moved = append(moved, d)
 			return
@@ -214,12 +218,13 @@ func (s *liveSession) takeOverLocked(t *turn, c *conn) (old *conn, will *storage
 func (s *liveSession) bindLocked(c *conn) {
 	p := c.connect
 	s.expiry = c.sessionExpiry()
-	s.will = willOf(p, c.client.ID)
+	s.will = willOf(p, c.client.ID) // [MQTT5-3.1.2-7]
 	s.client.Store(c.client)
 	s.conn.Store(c)
 }
 
-// willOf makes the will of a CONNECT packet.
+// willOf makes the will of a CONNECT packet, retained or not as it says [MQTT5-3.1.2-14] [MQTT5-3.1.2-15], nil
+// without the will flag [MQTT311-3.1.2-12].
 func willOf(p *packet.Connect, clientID string) *storage.Will {
 	w := p.Will
 	if w == nil {

@@ -28,7 +28,7 @@ func (c *conn) stepExchange(data []byte, succeed func(t *turn, data []byte) erro
 			case hooks.Allow:
 				c.exchange = nil
 				return succeed(t, reply)
-			case hooks.Deny: // [MQTT5-4.12.0-4]
+			case hooks.Deny: // [MQTT5-4.12.0-4] [MQTT5-4.12.1-2]
 				c.exchange = nil
 				return refusalOf(d, packet.NotAuthorized)
 			}
@@ -38,12 +38,13 @@ func (c *conn) stepExchange(data []byte, succeed func(t *turn, data []byte) erro
 	})
 }
 
+// sendAuth sends AUTH, always without a reason string [MQTT5-3.15.2-2].
 func (c *conn) sendAuth(t *turn, code packet.Code, data []byte) {
 	c.send(t, func(dst []byte) []byte { return packet.AppendAuth(dst, code, c.method, data, "") })
 }
 
 // handleAuthenticating takes what a client sends before its CONNACK: nothing but AUTH and
-// DISCONNECT is allowed (MQTT 5, 4.12), and nothing at all without an exchange.
+// DISCONNECT is allowed [MQTT5-3.1.2-30], and nothing but DISCONNECT without an exchange.
 func (c *conn) handleAuthenticating(t *turn, kind packet.Type, body []byte) error {
 	switch {
 	case kind == packet.AUTH && c.exchange != nil:

@@ -148,6 +148,7 @@ type fakeDriver struct {
 	resumed chan struct{}
 	keep    bool
 	sent    []byte
+	over    bool
 }
 
 func (d *fakeDriver) flush(t *turn) {
@@ -173,6 +174,14 @@ func (d *fakeDriver) resume() {
 
 func (d *fakeDriver) shut() {}
 
+// end is what a driver does once the socket is closed. Twice is harmless.
+func (d *fakeDriver) end() {
+	if !d.over {
+		d.over = true
+		d.c.ended()
+	}
+}
+
 // feed is one read that returned b.
 func (d *fakeDriver) feed(b []byte) {
 	t := d.c.b.begin()
@@ -189,10 +198,10 @@ func fake(t testing.TB, b *Broker, v packet.Version, h hello) *fakeDriver {
 	if !b.connections.add(c) {
 		t.Fatal("the broker takes no connection")
 	}
-	t.Cleanup(c.ended)
+	t.Cleanup(d.end)
 	c.watchConnect()
 	d.feed(h.packet(v))
-	for c.waiting {
+	for c.waits > 0 {
 		<-d.resumed
 		d.feed(nil)
 	}

@@ -32,11 +32,11 @@ func (f *frames) reset(m *packet.Message) {
 	clear(f.made[:])
 }
 
-// of begins with m unless it is being worked on already.
+// of begins with m unless it is being worked on already. m must be owned: nobody changes its bytes.
 func (f *frames) of(m *packet.Message) *frames {
 	if f.message != m {
 		f.reset(m)
-		f.byRef = m.QoS > 0 && len(m.Payload) >= payloadByReference
+		f.byRef = len(m.Payload) >= payloadByReference
 	}
 	return f
 }

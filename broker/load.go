@@ -35,6 +35,7 @@ func (l *loader) Session(rec storage.Session) error {
 	s := &liveSession{
 		b: l.b, id: rec.ClientID, key: rec.ID, durable: true, subs: make(map[string]*subscriber), expiry: rec.ExpiryInterval, will: rec.Will,
 	}
+	s.out.MaxAge = int64(l.b.limits.MaxQueueAge)
 	s.client.Store(&hooks.Client{ID: rec.ClientID, Username: rec.Username, Groups: rec.Groups, CommonName: rec.CommonName, Version: rec.Version})
 	l.b.sessions.byID[rec.ClientID] = s
 	l.byKey[rec.ID] = s

@@ -112,12 +112,3 @@ func (p *parcel) free() {
 	}
 	*p = parcel{}
 }
-
-// size is the number of bytes not written yet.
-func (p *parcel) size() int {
-	n := len(p.rest)
-	for _, c := range p.chunks {
-		n += len(c)
-	}
-	return n
-}

@@ -40,7 +40,7 @@ func (c *conn) handlePublish(t *turn, head byte, body []byte) error {
 		if decision.Verdict == hooks.Deny {
 			return c.refusePublish(t, p, found.Name, decision, hooks.DropNotAuthorized)
 		}
-		return c.routeIncoming(t, p, found, 0)
+		return c.routeIncoming(t, p, found)
 	}
 	repeated, err := c.admit(t, p)
 	if repeated || err != nil {
@@ -49,7 +49,7 @@ func (c *conn) handlePublish(t *turn, head byte, body []byte) error {
 	if decision.Verdict == hooks.Deny {
 		return c.refusePublish(t, p, found.Name, decision, hooks.DropNotAuthorized)
 	}
-	return c.routeIncoming(t, p, found, c.owe(p, found.Value))
+	return c.routeIncoming(t, p, found)
 }
 
 // topicOf resolves the topic alias (MQTT 5, 3.3.2.3.4).
@@ -60,7 +60,7 @@ func (c *conn) topicOf(p *packet.Publish) ([]byte, error) {
 		}
 		return p.Topic, nil
 	}
-	if p.Alias > c.b.limits.TopicAliasMaximum { // [MQTT5-3.3.2-9] [MQTT5-3.2.2-17]
+	if p.Alias > c.b.limits.TopicAliasMaximum { // [MQTT5-3.3.2-9] [MQTT5-3.2.2-17] [MQTT5-3.2.2-18]
 		return nil, packet.Refuse(packet.TopicAliasInvalid, "topic alias above the maximum")
 	}
 	for len(c.aliasesIn) < int(p.Alias) {
@@ -141,36 +141,48 @@ func (c *conn) admit(t *turn, p *packet.Publish) (repeated bool, err error) {
 }
 
 // owe notes that the acknowledgement may have to wait for the store, and returns its ticket plus one; 0 if it will not.
-func (c *conn) owe(p *packet.Publish, to *plan) uint64 {
-	if !to.durable && !p.Retain && !(p.QoS == 2 && c.session.durable) {
+func (c *conn) owe(p *packet.Publish, m *packet.Message, to *plan) uint64 {
+	s := c.session
+	if !to.durable && !m.Retain && !(p.QoS == 2 && s.durable) {
 		return 0
 	}
-	c.session.mu.Lock()
-	defer c.session.mu.Unlock()
-	return c.session.in.Owe(p.ID, p.QoS) + 1
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ticket := s.in.Owe(p.ID, p.QoS) + 1
+	// A client of 3.1.1 knows no receive maximum: it is not read while it is over it.
+	if c.version != packet.V5 && s.in.Owing() >= int(c.b.limits.ReceiveMaximum) && !s.stalled {
+		s.stalled = true
+		c.waits++
+	}
+	return ticket
 }
 
 // routeIncoming makes the Message of a PUBLISH and routes it.
-func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan], ticket uint64) error {
-	m := c.messageOf(t, p, found)
+func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan]) error {
+	m, borrowed := c.messageOf(t, p, found)
 	if p.HasPayloadFormat && p.PayloadFormat == 1 && !packet.ValidPayload(p.Payload) {
 		d := hooks.Decision{Code: packet.PayloadFormatInvalid, Reason: "payload is not UTF-8"}
 		t.drop("", m, hooks.DropInvalidUTF8)
-		return c.answerRefused(t, p, d, ticket)
+		return c.answerRefused(t, p, d)
 	}
 	if c.b.hooks.HasInterceptors() {
 		changed, d := c.b.hooks.OnPublish(c.client, m)
 		if d.Verdict == hooks.Deny {
 			t.drop("", m, hooks.DropIntercepted)
-			return c.answerRefused(t, p, d, ticket)
+			return c.answerRefused(t, p, d)
 		}
-		if changed != m {
+		if changed != m { // who gets it depends on its topic now [MQTT5-3.3.2-3]
 			m, found = changed, c.b.index.Lookup([]byte(changed.Topic))
 		}
 	}
+	var ticket uint64
+	if p.QoS > 0 {
+		ticket = c.owe(p, m, found.Value)
+	}
 	r := newRouting(c.b, m)
-	if m.Retain {
-		r.enqueue.Retain = c.b.retain(t, m) && (p.QoS > 0 || c.b.keepsRetained)
+	r.borrowed = borrowed
+	if m.Retain { // else what is retained stays [MQTT5-3.3.1-8]
+		r.enqueue.Retain = c.b.retain(t, m)
 	}
 	r.route(t, found.Value)
 	if p.QoS == 0 {
@@ -180,6 +192,9 @@ func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan
 	code := packet.Success
 	if r.matched == 0 && c.version == packet.V5 { // [MQTT5-3.4.2-1]
 		code = packet.NoMatchingSubscribers
+	}
+	if r.rejected > 0 && r.rejected == r.matched && c.version == packet.V5 { // nobody could take it
+		code = packet.QuotaExceeded
 	}
 	c.settlePublish(t, r, p, code, ticket)
 	return nil
@@ -198,7 +213,7 @@ func (c *conn) settlePublish(t *turn, r *routing, p *packet.Publish, code packet
 		c.session.mu.Unlock()
 		return
 	}
-	r.publisher, r.ticket, r.id, r.code = c.session, ticket-1, id, code
+	r.publisher, r.ticket, r.id, r.qos, r.code = c.session, ticket-1, id, qos, code
 	if qos == 2 && c.session.durable {
 		r.received = receivedID(c.session.key, id)
 		r.enqueue.Received = &r.received
@@ -206,9 +221,9 @@ func (c *conn) settlePublish(t *turn, r *routing, p *packet.Publish, code packet
 	r.finish(t)
 }
 
-// messageOf makes the Message. Its bytes are the read buffer's while nobody needs to keep them.
-func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) *packet.Message {
-	m := &c.message
+// messageOf makes the Message. Its bytes are borrowed from the read buffer when nobody needs to keep them.
+func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (m *packet.Message, borrowed bool) {
+	m = &c.message
 	*m = packet.Message{
 		Topic: found.Name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, Received: t.now,
 		QoS: p.QoS, Retain: p.Retain,
@@ -217,22 +232,25 @@ func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) *
 		m.Expires = t.now + int64(p.Expiry)*1e9
 	}
 	large := len(p.Payload) >= payloadByReference && len(found.Value.direct) > 1
-	if (p.QoS > 0 && found.Value.maxQoS > 0) || p.Retain || large || c.b.hooks.HasInterceptors() {
-		return ownMessage(m)
+	if (p.QoS > 0 && found.Value.maxQoS > 0) || p.Retain || large || c.b.observed || c.b.hooks.HasInterceptors() {
+		return ownMessage(m), false
 	}
-	return m
+	return m, true
 }
 
 // refusePublish answers a PUBLISH that goes nowhere. MQTT 3.1.1 has no word for it: such a client is acknowledged as if all was well
-// (MQTT 3.1.1, 3.3.5).
+// [MQTT311-3.3.5-2].
 func (c *conn) refusePublish(t *turn, p *packet.Publish, name string, d hooks.Decision, reason hooks.DropReason) error {
 	m := &packet.Message{Topic: name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, QoS: p.QoS, Retain: p.Retain}
+	if c.b.observed {
+		m = ownMessage(m)
+	}
 	t.drop("", m, reason)
-	return c.answerRefused(t, p, d, 0)
+	return c.answerRefused(t, p, d)
 }
 
-// answerRefused acknowledges a PUBLISH that was dropped. ticket is what owe gave.
-func (c *conn) answerRefused(t *turn, p *packet.Publish, d hooks.Decision, ticket uint64) error {
+// answerRefused acknowledges a PUBLISH that was dropped.
+func (c *conn) answerRefused(t *turn, p *packet.Publish, d hooks.Decision) error {
 	code := d.Code
 	if code == packet.Success {
 		code = packet.NotAuthorized
@@ -252,11 +270,6 @@ func (c *conn) answerRefused(t *turn, p *packet.Publish, d hooks.Decision, ticke
 	defer s.mu.Unlock()
 	if p.QoS == 2 && !code.Failed() {
 		s.in.Keep(p.ID)
-	}
-	if ticket != 0 {
-		s.in.Ready(ticket-1, p.ID, p.QoS, code)
-		c.payOwedLocked(t)
-		return nil
 	}
 	c.payLocked(t, p.QoS, packet.Ack{ID: p.ID, Code: code, Reason: d.Reason})
 	return nil

@@ -1,13 +1,15 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/hooks"
 	"github.com/penstockmq/penstock/storage"
 )
 
-// A registry knows every session by its client identifier.
+// A registry knows every session by its client identifier [MQTT5-3.1.3-2].
 type registry struct {
 	mu   sync.RWMutex // the first in the lock order
 	byID map[string]*liveSession
@@ -44,14 +46,15 @@ func (r *registry) removeLocked(s *liveSession) {
 // A claim is what a new connection found in the registry.
 type claim struct {
 	session *liveSession
-	present bool          // the session was there and goes on
+	present bool          // the session was there and goes on [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
 	oldConn *conn         // connection that lost the session
 	oldWill *storage.Will // to be published now
 	ended   *liveSession  // session that a clean start, or its own end, replaced
+	changed bool          // the session was another user's before
 }
 
 // claim gives a connection the session of its client identifier: the one that is there if it may be resumed
-// [MQTT5-3.1.2-5] [MQTT311-3.1.2-4], else a new one [MQTT5-3.1.2-4] [MQTT5-3.1.2-6].
+// [MQTT5-3.1.2-5] [MQTT311-3.1.2-4], else a new one [MQTT5-3.1.2-4] [MQTT5-3.1.2-6] [MQTT5-3.1.4-4].
 func (r *registry) claim(t *turn, c *conn) (claim, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,6 +70,7 @@ func (r *registry) claim(t *turn, c *conn) (claim, error) {
 		// A session that ends with its connection ends with the takeover too.
 		if !c.connect.CleanStart && old.expiry > 0 {
 			got.session, got.present = old, true
+			got.changed = !sameUser(old.client.Load(), c.client)
 			got.oldConn, got.oldWill = old.takeOverLocked(t, c)
 			return got, nil
 		}
@@ -78,10 +82,28 @@ func (r *registry) claim(t *turn, c *conn) (claim, error) {
 		got.oldWill, old.will = old.will, nil
 	}
 	s := &liveSession{b: c.b, id: id, key: c.b.newSessionKey(), durable: c.sessionExpiry() > 0, subs: make(map[string]*subscriber)}
+	s.backlog.next = s.out.Tail()
+	s.out.MaxAge = int64(c.b.limits.MaxQueueAge)
 	s.bindLocked(c)
 	r.byID[id] = s
 	got.session = s
 	return got, nil
+}
+
+// sameUser reports whether authorizers may be expected to answer alike for two clients with one identifier.
+func sameUser(a, b *hooks.Client) bool {
+	return a.Username == b.Username && a.CommonName == b.CommonName && slices.Equal(a.Groups, b.Groups) &&
+		a.Listener == b.Listener
+}
+
+// recheck asks the authorizers again about the session's subscriptions, like Broker.Recheck for all.
+func (s *liveSession) recheck() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.subs {
+		sub.checkedAt.Store(0)
+		s.b.index.Invalidate(sub.filter)
+	}
 }
 
 // sessionExpiry is the session expiry interval in force, in seconds: what the client asked for, within the limit. MQTT 3.1.1
@@ -112,15 +134,14 @@ func (c *conn) attach(t *turn, data []byte) error {
 	if got.oldWill != nil {
 		c.b.publishWill(t, got.session.client.Load(), got.oldWill)
 	}
+	if got.changed {
+		got.session.recheck()
+	}
 	var changes []storage.Change
 	if got.ended != nil {
 		got.ended.clear(t)
 		c.b.hooks.OnSessionEnd(c.client.ID, "replaced by a clean start")
-		if got.ended.durable && !got.ended.sharesBacklog() {
-			changes = append(changes, storage.DeleteSession{ID: got.ended.key})
-		} else {
-			c.b.discard(got.ended)
-		}
+		changes = c.b.discard(got.ended)
 	}
 	if got.session.durable {
 		got.session.mu.Lock()
@@ -136,20 +157,25 @@ func (c *conn) attachStored(t *turn, changes []storage.Change, present bool, dat
 	if len(changes) == 0 {
 		return c.accepted(t, present, data)
 	}
-	c.waiting = true
+	c.waits++
 	done := func(t *turn, err error) error {
-		c.waiting = false
+		c.waits--
 		if err != nil {
+			if !present { // the client is not told of it, so it must not be there next time
+				c.session.changeExpiry(0)
+			}
 			return packet.Refuse(packet.ServerUnavailable, "the session cannot be stored")
 		}
 		return c.accepted(t, present, data)
 	}
 	pending, err := c.b.store.Update(changes, waiter(func(err error) {
+		c.b.storeResult(false, err)
 		c.post(func(t *turn) error { return done(t, err) })
 	}))
 	if pending {
 		return nil
 	}
+	c.b.storeResult(false, err)
 	return done(t, err)
 }
 

@@ -146,12 +146,10 @@ func (b *Broker) sendRetained(t *turn, sub *subscriber) {
 
 // queueRetained delivers a retained message with QoS 1 or 2.
 func (b *Broker) queueRetained(t *turn, s *liveSession, d session.Delivery) {
-	if !s.durable {
-		s.deliver(t, d)
-		return
-	}
 	r := newRouting(b, d.Message)
-	r.toStore(t, s, d)
+	if reason := r.hand(t, s, d); reason != "" {
+		t.drop(s.id, d.Message, reason)
+	}
 	r.finish(t)
 }
 

@@ -15,9 +15,11 @@ import (
 // when route returns; for the others the store is asked, and they get it, as the publisher gets its acknowledgement, once the
 // store has it.
 type routing struct {
-	b       *Broker
-	message *packet.Message
-	matched int // receivers that got it or will
+	b        *Broker
+	message  *packet.Message
+	borrowed bool // the message's bytes are a read buffer's: they must not be kept
+	matched  int  // receivers that it is for
+	rejected int  // of these, whose queue was full
 
 	enqueue  storage.Enqueue
 	entries  []storage.Entry
@@ -28,6 +30,7 @@ type routing struct {
 	publisher *liveSession
 	ticket    uint64
 	id        uint16
+	qos       byte
 	code      packet.Code
 	done      func(error) // a hook that waits, if any
 	pending   bool        // the store has yet to answer
@@ -54,14 +57,14 @@ func (r *routing) free() {
 	routings.Put(r)
 }
 
-// route hands the message to everybody in a plan.
+// route hands the message to everybody in a plan [MQTT5-4.5.0-1].
 func (r *routing) route(t *turn, p *plan) {
 	m := r.message
 	t.frames.reset(m)
-	t.frames.byRef = m.QoS > 0 && len(m.Payload) >= payloadByReference
+	t.frames.byRef = !r.borrowed && len(m.Payload) >= payloadByReference
 	for i := range p.direct {
 		if to := p.direct[i].forPublisher(m); to != nil {
-			r.toReceiver(t, to)
+			r.toReceiver(t, to, "")
 		}
 	}
 	for _, g := range p.groups {
@@ -72,8 +75,9 @@ func (r *routing) route(t *turn, p *plan) {
 	}
 }
 
-// toReceiver sends or queues the message for one session.
-func (r *routing) toReceiver(t *turn, to *receiver) {
+// toReceiver sends or queues the message for one session. group is the key of the shared subscription it
+// goes through, if any.
+func (r *routing) toReceiver(t *turn, to *receiver, group string) {
 	m := r.message
 	qos := min(m.QoS, to.qos)       // [MQTT5-3.8.4-8]
 	retain := to.retain && m.Retain // [MQTT5-3.3.1-12] [MQTT5-3.3.1-13] [MQTT311-3.3.1-9]
@@ -86,15 +90,31 @@ func (r *routing) toReceiver(t *turn, to *receiver) {
 		}
 		return
 	}
-	d := session.Delivery{Message: m, SubscriptionIDs: to.ids, QoS: qos, Retain: retain}
-	if to.session.durable {
-		r.toStore(t, to.session, d)
-	} else if !to.session.deliver(t, d) {
-		t.drop(to.session.id, m, hooks.DropSessionEnded)
+	d := session.Delivery{Message: m, SubscriptionIDs: to.ids, QoS: qos, Retain: retain, Group: group}
+	switch reason := r.hand(t, to.session, d); reason {
+	case "":
+	case hooks.DropQueueFull:
+		r.rejected++
+		fallthrough
+	default:
+		t.drop(to.session.id, m, reason)
 	}
 }
 
-// toGroup gives the message to one member of a shared subscription.
+// hand gives a delivery to a session, or to the store for it. It returns why not.
+func (r *routing) hand(t *turn, s *liveSession, d session.Delivery) hooks.DropReason {
+	if !s.durable {
+		return s.deliver(t, d)
+	}
+	if !s.admit(d.Message) {
+		return hooks.DropQueueFull
+	}
+	r.toStore(s, d)
+	return ""
+}
+
+// toGroup gives the message to one member of a shared subscription, with the QoS granted to it [MQTT5-4.8.2-3] and the identifier
+// of this subscription alone [MQTT5-3.3.4-5].
 func (r *routing) toGroup(t *turn, g *group) {
 	s := g.choose(r.b, r.message)
 	if s == nil {
@@ -105,20 +125,7 @@ func (r *routing) toGroup(t *turn, g *group) {
 	if s.asked.ID != 0 {
 		to.ids = []uint32{s.asked.ID}
 	}
-	qos := min(r.message.QoS, to.qos)
-	if qos == 0 {
-		r.toReceiver(t, &to)
-		return
-	}
-	r.matched++
-	d := session.Delivery{
-		Message: r.message, SubscriptionIDs: to.ids, QoS: qos, Retain: to.retain && r.message.Retain, Group: g.key,
-	}
-	if s.session.durable {
-		r.toStore(t, s.session, d)
-	} else if !s.session.deliver(t, d) {
-		t.drop(s.session.id, d.Message, hooks.DropSessionEnded)
-	}
+	r.toReceiver(t, &to, g.key)
 }
 
 // toOwner hands the message to a hook. A panic there must not keep it from the other receivers.
@@ -134,11 +141,7 @@ func (r *routing) toOwner(t *turn, s *subscriber) {
 }
 
 // toStore notes a receiver for the store.
-func (r *routing) toStore(t *turn, s *liveSession, d session.Delivery) {
-	if !s.hasRoom(d.Message) {
-		t.drop(s.id, d.Message, hooks.DropQueueFull)
-		return
-	}
+func (r *routing) toStore(s *liveSession, d session.Delivery) {
 	r.stored = append(r.stored, storedReceiver{session: s, delivery: d})
 	r.entries = append(r.entries, storage.Entry{
 		Session: s.key, QoS: d.QoS, Retain: d.Retain, SubscriptionIDs: d.SubscriptionIDs, Group: d.Group,
@@ -178,10 +181,10 @@ func (r *routing) complete(t *turn, err error) {
 		}
 	}
 	if r.publisher != nil {
-		r.publisher.acknowledge(t, r.ticket, r.id, r.message.QoS, code)
+		r.publisher.acknowledge(t, r.ticket, r.id, r.qos, code)
 	}
 	if r.done != nil {
-		r.done(err)
+		r.b.calm(func() { r.done(err) })
 	}
 	r.free()
 }
@@ -189,8 +192,8 @@ func (r *routing) complete(t *turn, err error) {
 // failed notes that the store refused the message: nothing was acknowledged, nothing is delivered.
 func (r *routing) failed(t *turn, err error) packet.Code {
 	r.b.storeResult(false, err)
-	for range r.stored {
-		t.drop("", r.message, hooks.DropStorage)
+	for i := range r.stored {
+		t.drop(r.stored[i].session.id, r.message, hooks.DropStorage)
 	}
 	return storeCode(err)
 }

@@ -33,6 +33,7 @@ type liveSession struct {
 	backlog  backlog                // the part of the queue that only the store has
 	retained []retainedDelivery     // QoS 0 retained messages that wait for room in the outbox
 	shared   bool                   // it had a shared subscription
+	stalled  bool                   // its connection is not fed: too many acknowledgements wait for the store
 	expiry   uint32                 // session expiry interval in seconds
 	will     *storage.Will
 	timer    *time.Timer // of the session's expiry, while offline
@@ -44,22 +45,21 @@ type liveSession struct {
 const never = 0xFFFFFFFF
 
 // deliver queues a message for a session whose queue is not stored, and sends what its window allows.
-// It reports whether the session took it.
-func (s *liveSession) deliver(t *turn, d session.Delivery) bool {
+// It returns why not, if it does not.
+func (s *liveSession) deliver(t *turn, d session.Delivery) hooks.DropReason {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return false
+		return hooks.DropSessionEnded
 	}
-	if s.full(d.Message) {
-		t.drop(s.id, d.Message, hooks.DropQueueFull)
-		return true
+	if s.fullLocked(d.Message) && !s.dropOldestLocked(t, d.Message) {
+		return hooks.DropQueueFull
 	}
 	s.out.Push(d)
 	s.queuedLocked(t, d.Message)
 	s.pumpLocked(t)
 	s.load.Store(int64(s.out.Len()))
-	return true
+	return ""
 }
 
 // deliverStored takes a message that the store has numbered.
@@ -70,11 +70,7 @@ func (s *liveSession) deliverStored(t *turn, number uint64, d session.Delivery) 
 		t.drop(s.id, d.Message, hooks.DropSessionEnded)
 		return
 	}
-	s.queuedLocked(t, d.Message)
-	if s.takesLocked(number, d) {
-		s.out.Put(number, d)
-		s.pumpLocked(t)
-	}
+	s.takeLocked(t, number, d)
 	s.load.Store(int64(s.waitingLocked()))
 }
 
@@ -96,19 +92,6 @@ func (s *liveSession) doneLocked(t *turn, number uint64, m *packet.Message) {
 	}
 }
 
-// full reports whether the queue has no room for m. The lock is held.
-func (s *liveSession) full(m *packet.Message) bool {
-	return s.waitingLocked() >= s.b.limits.MaxQueueMessages ||
-		s.out.Bytes()+s.backlog.bytes+int64(m.Size()) > s.b.limits.MaxQueueBytes
-}
-
-// hasRoom is full for who does not hold the lock.
-func (s *liveSession) hasRoom(m *packet.Message) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.full(m)
-}
-
 // resume opens the window of a connection that was just accepted: what is unacknowledged is sent again, in order and
 // with its old packet identifiers, and only now [MQTT5-4.4.0-1] [MQTT5-4.4.0-2].
 func (s *liveSession) resume(t *turn, c *conn) {
@@ -120,6 +103,7 @@ func (s *liveSession) resume(t *turn, c *conn) {
 	window := min(c.receiveMax, int(s.b.limits.MaxInflight)) // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
 	s.out.Resume(window)
 	s.window.Store(int64(window))
+	t.tally.inflight += int64(s.out.Inflight())
 	for _, id := range s.out.ReleasedExtras() {
 		c.send(t, func(dst []byte) []byte {
 			return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: id})
@@ -128,7 +112,8 @@ func (s *liveSession) resume(t *turn, c *conn) {
 	s.pumpLocked(t)
 }
 
-// pump sends what the window and the outbox allow.
+// pump sends what the window and the outbox allow. Only PUBLISH waits for the window: answers go to the outbox at once
+// [MQTT5-3.3.4-10] [MQTT5-4.9.0-3].
 func (s *liveSession) pump(t *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,6 +154,7 @@ func (s *liveSession) stepLocked(t *turn, c *conn, step session.Step) {
 		c.sendLocked(t, func(dst []byte) []byte {
 			return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: step.ID})
 		})
+		t.tally.inflight++
 	case session.SendPublish:
 		if c.publishLocked(t, sending{d.Message, d.SubscriptionIDs, d.QoS, d.Retain, step.Dup, step.ID}) {
 			t.tally.inflight++

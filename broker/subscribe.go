@@ -99,7 +99,7 @@ func (c *conn) allowSubscribe(asked *hooks.Subscription, filter string, shared b
 	case shared && !l.SharedAvailable:
 		return packet.SharedSubscriptionsNotSupported // [MQTT5-3.2.2.3.13]
 	case !l.WildcardAvailable && topic.HasWildcard(filter):
-		return packet.WildcardSubscriptionsNotSupported // [MQTT5-3.2.2.3.11]
+		return packet.WildcardSubscriptionsNotSupported // MQTT 5, 3.2.2.3.11, [MQTT311-3.8.3-2]
 	}
 	d := c.b.hooks.AuthorizeSubscribe(c.client, filter, asked.QoS)
 	if d.Verdict != hooks.Deny {
@@ -126,7 +126,8 @@ func (s *liveSession) enter(sub *subscriber) (replaced *subscriber, code packet.
 	return replaced, packet.Success
 }
 
-// finish sends SUBACK and then the retained messages.
+// finish sends SUBACK, without a reason string [MQTT5-3.9.2-1], and then the retained messages, also of a subscription that
+// replaced another [MQTT5-3.8.4-4].
 func (w *subscribing) finish(t *turn, err error) {
 	c := w.c
 	if err != nil {
@@ -178,7 +179,7 @@ func (c *conn) handleUnsubscribe(t *turn, body []byte) error {
 	}
 	codes := make([]packet.Code, 0, len(p.Filters)) // [MQTT5-3.11.3-1]
 	var changes []storage.Change
-	for _, filter := range p.Filters {
+	for _, filter := range p.Filters { // as if each came in a packet of its own [MQTT5-3.10.4-6]
 		code, err := c.unsubscribe(filter)
 		if err != nil {
 			return err
@@ -190,7 +191,7 @@ func (c *conn) handleUnsubscribe(t *turn, body []byte) error {
 	}
 	answer := func(t *turn, err error) { // [MQTT5-3.10.4-4] [MQTT5-3.10.4-5] [MQTT311-3.10.4-4] [MQTT311-3.10.4-5]
 		c.b.storeResult(false, err)
-		if err == nil {
+		if err == nil { // without a reason string [MQTT5-3.11.2-1]
 			c.send(t, func(dst []byte) []byte { return packet.AppendUnsuback(dst, c.version, p.ID, codes, "") })
 		}
 	}

@@ -93,7 +93,7 @@ func (t *turn) tell(e event) {
 		t.b.hooks.OnDropped(e.clientID, e.message, e.reason)
 	}
 	if e.done != nil {
-		e.done(e.code, e.kind != undone)
+		t.b.calm(func() { e.done(e.code, e.kind != undone) })
 	}
 }
 
@@ -101,9 +101,6 @@ func (t *turn) tell(e event) {
 func (t *turn) observe(e event) {
 	if e.done == nil && !t.b.observed {
 		return
-	}
-	if e.message != nil && e.message.QoS == 0 { // its bytes are a read buffer
-		e.message = ownMessage(e.message)
 	}
 	t.events = append(t.events, e)
 }

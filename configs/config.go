@@ -52,29 +52,34 @@ type Storage struct {
 
 // Limits bound everything a client can make grow.
 type Limits struct {
-	MaxPacketSize       uint32 `mapstructure:"max_packet_size"`       // bytes of one packet from a client, 1 KiB to 256 MiB
-	ReceiveMaximum      uint16 `mapstructure:"receive_maximum"`       // unacknowledged QoS 1 and 2 messages a client may send, 1 to 65535
-	MaxInflight         uint16 `mapstructure:"max_inflight"`          // unacknowledged messages sent to a client, 1 to 65534; its own Receive Maximum lowers it
-	MaxQueueMessages    int    `mapstructure:"max_queue_messages"`    // messages waiting for one session
-	MaxQueueBytes       int64  `mapstructure:"max_queue_bytes"`       // bytes waiting for one session
-	MaxOutboxBytes      int    `mapstructure:"max_outbox_bytes"`      // bytes written to a connection that its socket has not taken; QoS 0 beyond it is dropped
-	MaxKeepAlive        uint16 `mapstructure:"max_keep_alive"`        // seconds, 0 is no limit; answered with Server Keep Alive
-	TopicAliasMaximum   uint16 `mapstructure:"topic_alias_maximum"`   // aliases a client may set up, and most we set up towards a client
-	MaxQoS              byte   `mapstructure:"max_qos"`               // 0, 1 or 2
-	RetainAvailable     bool   `mapstructure:"retain_available"`      //
-	WildcardAvailable   bool   `mapstructure:"wildcard_available"`    // wildcard subscriptions
-	SharedAvailable     bool   `mapstructure:"shared_available"`      // shared subscriptions
-	SubscriptionIDs     bool   `mapstructure:"subscription_ids"`      // subscription identifiers
-	MaxConnections      int    `mapstructure:"max_connections"`       // clients connected at once
-	MaxSessions         int    `mapstructure:"max_sessions"`          // sessions, connected or not
-	MaxSubscriptions    int    `mapstructure:"max_subscriptions"`     // of one session
-	MaxSessionExpiry    uint32 `mapstructure:"max_session_expiry"`    // seconds, 4294967295 is no limit
-	MaxRetainedMessages int    `mapstructure:"max_retained_messages"` // in all
-	MaxRetainedBytes    int64  `mapstructure:"max_retained_bytes"`    // in all
-	MaxTopicLength      int    `mapstructure:"max_topic_length"`      // bytes, 1 to 65535
-	MaxTopicLevels      int    `mapstructure:"max_topic_levels"`      // levels of a topic name or filter
-	MaxClientIDLength   int    `mapstructure:"max_client_id_length"`  // bytes, 23 to 65535
-	MaxUserProperties   int    `mapstructure:"max_user_properties"`   // of one packet
+	MaxPacketSize    uint32 `mapstructure:"max_packet_size"`    // bytes of one packet from a client, 1 KiB to 256 MiB
+	ReceiveMaximum   uint16 `mapstructure:"receive_maximum"`    // unacknowledged QoS 1 and 2 messages a client may send, 1 to 65535
+	MaxInflight      uint16 `mapstructure:"max_inflight"`       // unacknowledged messages sent to a client, 1 to 65534; its own Receive Maximum lowers it
+	MaxQueueMessages int    `mapstructure:"max_queue_messages"` // messages waiting for one session
+	MaxQueueBytes    int64  `mapstructure:"max_queue_bytes"`    // bytes waiting for one session
+	// QueueFull says what happens at a session's limit: reject_new or drop_oldest.
+	QueueFull           string        `mapstructure:"queue_full"`
+	MaxQueueAge         time.Duration `mapstructure:"max_queue_age"`         // how long a message waits for a client; 0 is for ever
+	MaxTotalMessages    int64         `mapstructure:"max_total_messages"`    // waiting for all sessions together; 0 is no limit
+	MaxTotalBytes       int64         `mapstructure:"max_total_bytes"`       // of them; 0 is no limit
+	MaxOutboxBytes      int           `mapstructure:"max_outbox_bytes"`      // bytes written to a connection that its socket has not taken; QoS 0 beyond it is dropped
+	MaxKeepAlive        uint16        `mapstructure:"max_keep_alive"`        // seconds, 0 is no limit; answered with Server Keep Alive
+	TopicAliasMaximum   uint16        `mapstructure:"topic_alias_maximum"`   // aliases a client may set up, and most we set up towards a client
+	MaxQoS              byte          `mapstructure:"max_qos"`               // 0, 1 or 2
+	RetainAvailable     bool          `mapstructure:"retain_available"`      //
+	WildcardAvailable   bool          `mapstructure:"wildcard_available"`    // wildcard subscriptions
+	SharedAvailable     bool          `mapstructure:"shared_available"`      // shared subscriptions
+	SubscriptionIDs     bool          `mapstructure:"subscription_ids"`      // subscription identifiers
+	MaxConnections      int           `mapstructure:"max_connections"`       // clients connected at once
+	MaxSessions         int           `mapstructure:"max_sessions"`          // sessions, connected or not
+	MaxSubscriptions    int           `mapstructure:"max_subscriptions"`     // of one session
+	MaxSessionExpiry    uint32        `mapstructure:"max_session_expiry"`    // seconds, 4294967295 is no limit
+	MaxRetainedMessages int           `mapstructure:"max_retained_messages"` // in all
+	MaxRetainedBytes    int64         `mapstructure:"max_retained_bytes"`    // in all
+	MaxTopicLength      int           `mapstructure:"max_topic_length"`      // bytes, 1 to 65535
+	MaxTopicLevels      int           `mapstructure:"max_topic_levels"`      // levels of a topic name or filter
+	MaxClientIDLength   int           `mapstructure:"max_client_id_length"`  // bytes, 23 to 65535
+	MaxUserProperties   int           `mapstructure:"max_user_properties"`   // of one packet
 	// ConnectTimeout bounds the time from a connection's first byte of any protocol to its CONNACK.
 	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
 	// WriteTimeout is how long a client may take none of the bytes waiting for it before it is disconnected.
@@ -82,6 +87,12 @@ type Limits struct {
 	// ShutdownTimeout bounds the orderly end after SIGTERM.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
 }
+
+// The values of Limits.QueueFull. With both, a message that is dropped has a reason and is counted.
+const (
+	RejectNew  = "reject_new"  // the new message is not queued; if no receiver can take it, the publisher hears 0x97
+	DropOldest = "drop_oldest" // the oldest message that was never sent makes room
+)
 
 // Admin is the HTTP side: metrics and health.
 type Admin struct {
@@ -110,7 +121,7 @@ func Default() Config {
 		Auth: Auth{Anonymous: "loopback"},
 		Limits: Limits{
 			MaxPacketSize: 1 << 20, ReceiveMaximum: 1000, MaxInflight: 1000,
-			MaxQueueMessages: 1_000_000, MaxQueueBytes: 1 << 30, MaxOutboxBytes: 1 << 20,
+			MaxQueueMessages: 1_000_000, MaxQueueBytes: 1 << 30, MaxOutboxBytes: 1 << 20, QueueFull: RejectNew,
 			TopicAliasMaximum: 10, MaxQoS: 2,
 			RetainAvailable: true, WildcardAvailable: true, SharedAvailable: true, SubscriptionIDs: true,
 			MaxConnections: 1_000_000, MaxSessions: 10_000_000, MaxSubscriptions: 100_000,

@@ -25,6 +25,7 @@ var bounds = map[string]bound{
 	"limits.max_inflight":          {1, 65534},           // packet identifiers repeat after 65535
 	"limits.max_queue_messages":    {1, math.MaxInt},
 	"limits.max_queue_bytes":       {1 * kib, math.MaxInt64},
+	"limits.max_queue_age":         {0, int64(10 * 366 * day)},
 	"limits.max_outbox_bytes":      {1 * kib, math.MaxInt},
 	"limits.max_qos":               {0, 2},
 	"limits.max_connections":       {1, math.MaxInt},
@@ -46,6 +47,7 @@ var bounds = map[string]bound{
 var choicesOf = map[string][]string{
 	"listeners.type":           {"tcp", "tls", "ws", "wss", "unix"},
 	"listeners.proxy_protocol": {"off", "optional", "required"},
+	"limits.queue_full":        {RejectNew, DropOldest},
 	"auth.anonymous":           {"never", "loopback", "always"},
 	"log.level":                {"debug", "info", "warn", "error"},
 	"log.format":               {"text", "json"},

@@ -1,4 +1,8 @@
-// Package test holds the tests of the whole broker.
+// Package test holds the tests of the whole broker: scripts of what clients send, with what they must receive.
+//
+// It holds no rule of the protocol and no code but the few lines that start a broker for package script, whose
+// language is described there; each promise is a file in a folder of scripts, named after it and citing the statements it comes
+// from. To change what is expected on purpose: go test ./test -rewrite, then read the difference.
 package test
 
 import (

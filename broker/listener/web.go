@@ -27,7 +27,7 @@ const (
 	messageMin        = 16 << 20
 )
 
-// subprotocols are the names a client may ask for [MQTT5-6.0.0-3]; the
+// subprotocols are the names a client may ask for [MQTT5-6.0.0-3] and is answered with [MQTT5-6.0.0-4]; the
 // first is MQTT 3.1.1's and 5's, the second is what clients of MQTT 3.1 use.
 var subprotocols = []string{"mqtt", "mqttv3.1"}
 

@@ -46,7 +46,7 @@ func (r *running) upgraded(t *testing.T) (*websocket.Conn, handed) {
 	return ws, h
 }
 
-// The server answers with the subprotocol that was asked for [MQTT5-6.0.0-4].
+// The server answers with the subprotocol that was asked for [MQTT5-6.0.0-4] [MQTT311-6.0.0-4].
 func TestWebSocketSubprotocol(t *testing.T) {
 	for _, c := range []struct {
 		offered []string

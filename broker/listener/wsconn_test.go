@@ -14,7 +14,7 @@ import (
 	"github.com/penstockmq/penstock/configs"
 )
 
-// A packet may be cut anywhere, across fragments of a message, messages and empty frames [MQTT5-6.0.0-2].
+// A packet may be cut anywhere, across fragments of a message, messages and empty frames [MQTT5-6.0.0-2] [MQTT311-6.0.0-2].
 func TestFramesCutAtEveryByte(t *testing.T) {
 	r := start(t, configs.Listener{Type: "ws"}, Options{})
 	ws, h := r.upgraded(t)
@@ -89,7 +89,7 @@ func TestWriteIsOneFrame(t *testing.T) {
 	}
 }
 
-// A text frame ends the connection with code 1003 [MQTT5-6.0.0-1].
+// A text frame ends the connection with code 1003 [MQTT5-6.0.0-1] [MQTT311-6.0.0-1].
 func TestTextFrameEndsTheConnection(t *testing.T) {
 	r := start(t, configs.Listener{Type: "ws"}, Options{})
 	ws, h := r.upgraded(t)

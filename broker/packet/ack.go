@@ -57,9 +57,10 @@ func (c *cursor) ackCode(t Type, code Code) {
 }
 
 // AppendAck appends a PUBACK, PUBREC, PUBREL or PUBCOMP in its shortest legal form. MQTT 3.1
-// and 3.1.1 carry neither code nor reason.
+// and 3.1.1 carry neither code nor reason. User properties are never sent
+// [MQTT5-3.4.2-3] [MQTT5-3.5.2-3] [MQTT5-3.6.2-3] [MQTT5-3.7.2-3].
 func AppendAck(dst []byte, t Type, v Version, a Ack) []byte {
-	head, id, code := byte(t)<<4|headFlags[t], a.ID, a.Code
+	head, id, code := byte(t)<<4|headFlags[t], a.ID, t.listed(a.Code)
 	reason := clip(a.Reason, reasonMax)
 	switch {
 	case v != V5 || code == Success && reason == "":

@@ -48,7 +48,7 @@ func DecodeAuth(body []byte) (Auth, error) {
 	return a, nil
 }
 
-// AppendAuth appends an AUTH packet. Empty data and reason are not sent.
+// AppendAuth appends an AUTH packet. Empty data and reason are not sent, nor are ever user properties [MQTT5-3.15.2-3].
 func AppendAuth(dst []byte, code Code, method string, data []byte, reason string) []byte {
 	pk := packets.Packet{ReasonCode: byte(code)}
 	pk.Properties.AuthenticationMethod = clip(method, textMax) // [MQTT5-4.12.0-5]

@@ -30,6 +30,7 @@ type Connack struct {
 // the nearest of their return codes: 1 unacceptable protocol version, 2 identifier rejected, 4 bad user name or
 // password, 5 not authorized (0x87 not authorized, 0x8A banned, 0x8C bad authentication method),
 // and 3 server unavailable for every other failure, because it promises the client nothing and invites no other try.
+// Of the flags only Session Present is ever set [MQTT5-3.2.2-1].
 func AppendConnack(dst []byte, v Version, c *Connack) []byte {
 	if v != V5 {
 		flags := byte(0)
@@ -38,7 +39,7 @@ func AppendConnack(dst []byte, v Version, c *Connack) []byte {
 		}
 		return append(dst, byte(CONNACK)<<4, 2, flags, connectReturnCode(c.Code))
 	}
-	pk := packets.Packet{ReasonCode: byte(c.Code), SessionPresent: c.SessionPresent && c.Code == Success}
+	pk := packets.Packet{ReasonCode: byte(CONNACK.listed(c.Code)), SessionPresent: c.SessionPresent && c.Code == Success}
 	pk.Properties = packets.Properties{
 		ReceiveMaximum:            c.ReceiveMaximum,
 		RetainAvailableFlag:       !c.RetainAvailable,

@@ -82,7 +82,7 @@ func DecodeConnect(body []byte, l Limits) (*Connect, error) {
 	if c.Version == V5 {
 		c.readProperties(&r, l)
 	}
-	c.ClientID = string(r.text("client identifier")) // [MQTT5-3.1.3-3] [MQTT5-3.1.3-4] [MQTT311-3.1.3-3]
+	c.ClientID = string(r.text("client identifier")) // then will, user name, password [MQTT5-3.1.3-1] [MQTT5-3.1.3-3] [MQTT5-3.1.3-4] [MQTT311-3.1.3-3]
 	if flags.has(connectWill) {
 		c.readWill(&r, flags, l)
 	}

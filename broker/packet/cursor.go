@@ -80,7 +80,7 @@ func (c *cursor) text(field string) []byte {
 	return b
 }
 
-// packetID reads a packet identifier, which is never 0 [MQTT5-2.2.1-3] [MQTT5-2.2.1-4] [MQTT311-2.3.1-1].
+// packetID reads a packet identifier, which is never 0 [MQTT5-2.2.1-3] [MQTT311-2.3.1-1].
 func (c *cursor) packetID(t Type) uint16 {
 	id := c.uint16("packet identifier")
 	if id == 0 {

@@ -57,9 +57,10 @@ func (d *Disconnect) readProperties(r *cursor) {
 }
 
 // AppendDisconnect appends a DISCONNECT packet, which before MQTT 5 a server cannot send. serverRef
-// goes with UseAnotherServer and ServerMoved; empty strings are not sent.
+// goes with UseAnotherServer and ServerMoved; empty strings are not sent. It never has a session expiry
+// interval [MQTT5-3.14.2-2] nor user properties [MQTT5-3.14.2-4].
 func AppendDisconnect(dst []byte, code Code, reason, serverRef string) []byte {
-	pk := packets.Packet{ReasonCode: byte(code)}
+	pk := packets.Packet{ReasonCode: byte(DISCONNECT.listed(code))}
 	pk.Properties.ReasonString = clip(reason, reasonMax)
 	pk.Properties.ServerReference = clip(serverRef, textMax)
 	return encode(dst, DISCONNECT, &pk, (*packets.Packet).DisconnectEncode)

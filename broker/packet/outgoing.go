@@ -12,7 +12,7 @@ type Outgoing struct {
 	Properties      []byte // as in Message.Properties
 	QoS             byte
 	Retain          bool
-	Dup             bool
+	Dup             bool   // it was sent before; the publisher's DUP is not forwarded [MQTT5-3.3.1-3]
 	ID              uint16 // not sent for QoS 0 [MQTT5-2.2.1-2]
 	Expiry          uint32 // what is left of the message expiry interval [MQTT5-3.3.2-6]
 	HasExpiry       bool
@@ -114,7 +114,7 @@ func AppendPublishHeader(dst []byte, v Version, o *Outgoing) []byte {
 	return dst
 }
 
-// head is the first byte. A DUP flag with QoS 0 is never sent [MQTT5-3.3.1-2] [MQTT311-3.3.1-2].
+// head is the first byte. A DUP flag with QoS 0 is never sent [MQTT5-3.3.1-2] [MQTT5-4.3.1-1] [MQTT311-3.3.1-2].
 func (o *Outgoing) head() byte {
 	head := byte(PUBLISH)<<4 | o.QoS<<1
 	if o.Dup && o.QoS > 0 {

@@ -176,7 +176,7 @@ func (p *properties) read(kind propertyKind, name string) {
 		p.number = p.uint32(name)
 	case kindVarint:
 		p.number = p.varint(name)
-	case kindText:
+	case kindText: // [MQTT5-3.3.2-13] [MQTT5-3.3.2-19]
 		p.value = p.text(name)
 	case kindBinary:
 		p.value = p.binary(name)

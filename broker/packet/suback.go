@@ -2,7 +2,8 @@ package packet
 
 import "encoding/binary"
 
-// AppendSuback appends a SUBACK packet with one code for each filter, in their order [MQTT5-3.9.3-1].
+// AppendSuback appends a SUBACK packet with the identifier of the SUBSCRIBE [MQTT5-2.2.1-6] [MQTT5-3.8.4-2]
+// and one code for each filter, in their order [MQTT5-3.9.3-1].
 //
 // MQTT 3.1.1 knows one failure, 0x80 [MQTT311-3.9.3-2]. MQTT 3.1 knows none: it says that a server
 // which does not authorize a subscription has no way of telling so and must acknowledge all
@@ -28,8 +29,8 @@ func AppendSuback(dst []byte, v Version, id uint16, codes []Code, reason string)
 	return dst
 }
 
-// AppendUnsuback appends an UNSUBACK packet with one code for each filter, in their order
-// [MQTT5-3.11.3-1]. MQTT 3.1 and 3.1.1 carry neither codes nor reason.
+// AppendUnsuback appends an UNSUBACK packet with the identifier of the UNSUBSCRIBE [MQTT5-2.2.1-6] and one code for each
+// filter, in their order [MQTT5-3.11.3-1]. MQTT 3.1 and 3.1.1 carry neither codes nor reason.
 func AppendUnsuback(dst []byte, v Version, id uint16, codes []Code, reason string) []byte {
 	if v == V5 {
 		return appendCodes(dst, UNSUBACK, id, codes, reason)
@@ -38,7 +39,8 @@ func AppendUnsuback(dst []byte, v Version, id uint16, codes []Code, reason strin
 	return binary.BigEndian.AppendUint16(dst, id)
 }
 
-// appendCodes appends a packet of MQTT 5 that is a list of codes.
+// appendCodes appends a packet of MQTT 5 that is a list of codes. It has no user properties
+// [MQTT5-3.9.2-2] [MQTT5-3.11.2-2].
 func appendCodes(dst []byte, t Type, id uint16, codes []Code, reason string) []byte {
 	reason = clip(reason, reasonMax)
 	dst = append(dst, byte(t)<<4)
@@ -46,7 +48,7 @@ func appendCodes(dst []byte, t Type, id uint16, codes []Code, reason string) []b
 	dst = binary.BigEndian.AppendUint16(dst, id)
 	dst = appendReason(dst, reason)
 	for _, c := range codes {
-		dst = append(dst, byte(c))
+		dst = append(dst, byte(t.listed(c)))
 	}
 	return dst
 }

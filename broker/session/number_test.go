@@ -198,25 +198,9 @@ func TestFirstNumber(t *testing.T) {
 	}
 }
 
-// After a crash what may have been sent is sent with DUP [MQTT5-3.3.1-1].
-func TestAssumeSent(t *testing.T) {
-	var o Outbound
-	o.Restore(5, delivery("a", 2), false, true)
-	o.Restore(7, delivery("b", 1), false, false)
-	o.Restore(8, delivery("c", 1), false, false)
-	o.Restore(9, delivery("d", 1), false, false)
-	o.AssumeSent(2)
-	o.Resume(10)
-	expectSteps(t, &o, "pubrel 5 a, publish 7 b dup, publish 8 c dup, publish 9 d")
-}
-
 // Sent tells of everything that a later resend must mark with DUP, also when the last connection
 // was too short or its window too small to send it again [MQTT5-3.3.1-1].
 func TestSent(t *testing.T) {
-	sent := func(o *Outbound) (numbers []uint64) {
-		o.Sent(func(n uint64) { numbers = append(numbers, n) })
-		return numbers
-	}
 	for _, c := range []struct {
 		name string
 		do   func(o *Outbound)
@@ -242,11 +226,12 @@ func TestSent(t *testing.T) {
 			o.Suspend()
 			o.Resume(2)
 		}, []uint64{1, 2}},
-		{"after a crash", func(o *Outbound) {
-			o.AssumeSent(3)
+		{"read from the store", func(o *Outbound) {
 			o.Resume(1)
-			steps(o, 0)
-		}, []uint64{1, 2, 3}},
+			o.Restore(6, delivery("f", 1), true, false)
+			o.Restore(8, delivery("g", 2), true, true)
+			o.Restore(9, delivery("h", 1), false, false)
+		}, []uint64{6}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var o Outbound
@@ -254,8 +239,96 @@ func TestSent(t *testing.T) {
 			push(&o, 2, "c", "d")
 			push(&o, 1, "e")
 			c.do(&o)
-			if got := sent(&o); !slices.Equal(got, c.want) {
+			var got []uint64
+			o.Sent(func(n uint64) { got = append(got, n) })
+			if !slices.Equal(got, c.want) {
 				t.Fatalf("%v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// What Has and Awaits say of each number of a queue with a gap.
+func TestHasAndAwaits(t *testing.T) {
+	var o Outbound
+	if o.Has(1) || o.Awaits(1) || o.Tail() != 1 {
+		t.Fatal("an unused queue has or awaits 1")
+	}
+	o.Skip(4)
+	o.Resume(10)
+	o.Put(4, delivery("a", 1))
+	o.Put(5, delivery("b", 1))
+	steps(&o, 0)
+	o.Puback(5)
+	o.Put(7, delivery("c", 1))
+	for number, want := range []string{3: "has", 4: "has", 5: "has", 6: "awaits", 7: "has", 8: "", 9: ""} {
+		if n := uint64(number); n >= 3 && (o.Has(n) != (want == "has") || o.Awaits(n) != (want == "awaits")) {
+			t.Errorf("%d: has %v, awaits %v; want %q", n, o.Has(n), o.Awaits(n), want)
+		}
+	}
+	if o.Tail() != 8 {
+		t.Fatalf("Tail %d", o.Tail())
+	}
+}
+
+// Evict leaves what the client may have in its place, and takes out the rest so that it can be read
+// again, in order and with its identifiers [MQTT5-4.4.0-1] [MQTT5-4.6.0-5].
+func TestEvict(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		do         func(o *Outbound)
+		deliveries int
+		tail       uint64
+	}{
+		{"nothing sent", func(*Outbound) {}, 6, 1},
+		{"half sent", func(o *Outbound) {
+			o.Resume(3)
+			steps(o, 0)
+		}, 3, 4},
+		{"half sent, the last acknowledged", func(o *Outbound) {
+			o.Resume(3)
+			steps(o, 0)
+			o.window = 0
+			o.Puback(3)
+		}, 3, 3},
+		{"all of what was sent acknowledged", func(o *Outbound) {
+			o.Resume(1)
+			steps(o, 0)
+			o.window = 0
+			o.Puback(1)
+		}, 5, 2},
+		{"released", func(o *Outbound) {
+			o.Resume(4)
+			steps(o, 0)
+			o.Pubrec(4, false)
+		}, 2, 5},
+		{"a number missing", func(o *Outbound) {
+			o.Resume(3)
+			steps(o, 0)
+			o.Put(9, delivery("i", 1))
+		}, 4, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var o Outbound
+			push(&o, 1, "a", "b", "c")
+			push(&o, 2, "d", "e", "f")
+			c.do(&o)
+			o.Suspend()
+			length, size := o.Len(), o.Bytes()
+			deliveries, bytes := o.Evict()
+			if deliveries != c.deliveries || bytes != int64(2*deliveries) || o.Tail() != c.tail {
+				t.Fatalf("%d deliveries, %d bytes, tail %d; want %d, tail %d", deliveries, bytes, o.Tail(), c.deliveries, c.tail)
+			}
+			if o.Len() != length-deliveries || o.Bytes() != size-bytes {
+				t.Fatalf("Len %d, Bytes %d", o.Len(), o.Bytes())
+			}
+			for n := o.Tail(); n <= 6; n++ {
+				o.Restore(n, delivery(string(rune('a'+n-1)), 1), false, false)
+			}
+			o.Resume(10)
+			lines := strings.Join(steps(&o, 0), ", ")
+			if !strings.HasSuffix(lines, "publish 5 e, publish 6 f") || o.Len() != o.Inflight() {
+				t.Fatal(lines)
 			}
 		})
 	}

@@ -1,13 +1,16 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/penstockmq/penstock/broker/packet"
 )
 
 // WindowMax is the largest number of queue positions that may be open at once, so that every open
-// position has a packet identifier of its own [MQTT5-2.2.1-4].
+// position has a packet identifier of its own [MQTT5-2.2.1-4] [MQTT5-4.3.2-1] [MQTT5-4.3.3-1].
 const WindowMax = 65534
 
 // A Delivery is one message on its way to the client.
@@ -27,8 +30,8 @@ type phase byte
 const (
 	absent   phase = iota // numbered, but not here yet: an earlier number may arrive after a later one
 	queued                // never handed to a connection
-	sent                  // PUBLISH sent, PUBACK or PUBREC owed to us
-	released              // QoS 2: PUBREC came, PUBCOMP owed to us
+	sent                  // PUBLISH sent, PUBACK or PUBREC owed to us [MQTT5-4.3.2-3]
+	released              // QoS 2: PUBREC came, PUBCOMP owed to us [MQTT5-4.3.3-5]
 	done
 )
 
@@ -36,6 +39,15 @@ type slot struct {
 	Delivery
 	phase phase
 }
+
+// An extra is a delivery outside of the queue.
+type extra struct {
+	slot
+	turn uint64 // when it took its phase: it grows from extra to extra
+}
+
+// slotsKept is how long a ring may be however little is in it.
+const slotsKept = 64
 
 // Outbound is the queue of messages for one client and its in-flight window. The zero value is an
 // empty queue with no window: Resume opens one.
@@ -48,8 +60,12 @@ type Outbound struct {
 	inflight int    // in flight on this connection
 	open     int    // deliveries not done
 	bytes    int64  // their size
+	// MaxAge, in nanoseconds, is how long a message may wait to be sent; 0 is for ever. Set it before the first Put.
+	MaxAge int64
 	// extras are deliveries outside of the queue, by packet identifier.
-	extras map[uint16]*slot
+	extras    map[uint16]*extra
+	turns     uint64 // the turn of the last of them
+	lastExtra uint64 // the number whose identifier the last of them got
 }
 
 // Len is the number of deliveries that are not done, Bytes their size.
@@ -62,7 +78,9 @@ func (o *Outbound) Bytes() int64 { return o.bytes }
 func (o *Outbound) Inflight() int { return o.inflight }
 
 // Room reports whether one more message could be sent at once.
-func (o *Outbound) Room() bool { return o.inflight < o.window && o.next == o.tail }
+func (o *Outbound) Room() bool {
+	return o.inflight < o.window && o.next == o.tail && o.tail-o.head < WindowMax
+}
 
 // PacketID is the packet identifier of a number.
 func PacketID(number uint64) uint16 { return uint16((number-1)%65535) + 1 }
@@ -75,7 +93,8 @@ func (o *Outbound) Push(d Delivery) uint64 {
 }
 
 // Put takes the delivery with a number given by the store. Numbers may arrive out of order by as much as
-// publishers overtake each other between the store and here; nothing is sent past a number that is missing.
+// publishers overtake each other between the store and here; nothing is sent past a number that is missing, so what
+// one publisher sent leaves in its order [MQTT5-4.6.0-5] [MQTT5-4.6.0-6].
 func (o *Outbound) Put(number uint64, d Delivery) { o.put(number, d, queued) }
 
 // Restore takes a delivery read from the store, in the place after the last.
@@ -115,16 +134,15 @@ func (o *Outbound) put(number uint64, d Delivery, at phase) {
 	if o.tail == 0 {
 		o.head, o.next, o.tail = 1, 1, 1
 	}
+	if o.Has(number) {
+		panic(fmt.Sprintf("session: number %d put twice (head %d, tail %d)", number, o.head, o.tail))
+	}
 	for o.tail <= number {
 		o.grow(o.tail + 1)
 		o.at(o.tail).phase = absent
 		o.tail++
 	}
-	s := o.at(number)
-	if number < o.head || s.phase != absent {
-		panic(fmt.Sprintf("session: number %d put twice (head %d, tail %d)", number, o.head, o.tail))
-	}
-	*s = slot{Delivery: d, phase: at}
+	*o.at(number) = slot{Delivery: d, phase: at}
 	o.open++
 	o.bytes += int64(d.Message.Size())
 }
@@ -133,20 +151,35 @@ func (o *Outbound) at(number uint64) *slot { return &o.slots[number&uint64(len(o
 
 // grow makes room for the numbers from head up to, but without, end.
 func (o *Outbound) grow(end uint64) {
-	need := int(end - o.head)
-	if need <= len(o.slots) {
-		return
+	if int(end-o.head) > len(o.slots) {
+		o.resize(max(4, 2*len(o.slots)))
 	}
-	larger := make([]slot, max(4, 2*len(o.slots)))
-	for n := o.head; n < o.tail; n++ {
-		larger[n&uint64(len(larger)-1)] = *o.at(n)
-	}
-	o.slots = larger
 }
 
-// shrink gives the ring back once a long queue has drained.
+// shrink gives memory back once a long queue has drained, be it never quite empty. It waits until
+// seven eighths are free, so that a queue that goes up and down is not copied each time.
 func (o *Outbound) shrink() {
-	if o.head == o.tail && len(o.slots) > 64 {
+	used, length := int(o.tail-o.head), len(o.slots)
+	for length > slotsKept && used <= length/8 {
+		length = max(slotsKept, length/4)
+	}
+	if length < len(o.slots) {
+		o.resize(length)
+	}
+}
+
+// resize moves the numbers from head to tail to a ring of another length, which must hold them.
+func (o *Outbound) resize(length int) {
+	from := *o
+	o.slots = make([]slot, length)
+	for n := o.head; n < o.tail; n++ {
+		*o.at(n) = *from.at(n)
+	}
+}
+
+// rest gives all of the ring back if nothing is in it.
+func (o *Outbound) rest() {
+	if o.head == o.tail {
 		o.slots = nil
 	}
 }
@@ -161,6 +194,18 @@ func (o *Outbound) Has(number uint64) bool {
 
 // Awaits reports whether a number is missing among those that are here.
 func (o *Outbound) Awaits(number uint64) bool { return number < o.tail && !o.Has(number) }
+
+// DropOldest ends the oldest delivery that was never handed to a connection.
+func (o *Outbound) DropOldest() (number uint64, d Delivery, ok bool) {
+	for n := o.next; n < o.tail; n++ {
+		if s := o.at(n); s.phase == queued {
+			d = s.Delivery
+			o.finish(n)
+			return n, d, true
+		}
+	}
+	return 0, Delivery{}, false
+}
 
 // Evict takes out what was never handed to a connection; the store has it. The numbers are free to be put again.
 func (o *Outbound) Evict() (deliveries int, bytes int64) {
@@ -178,39 +223,71 @@ func (o *Outbound) Evict() (deliveries int, bytes int64) {
 	o.next = min(o.next, o.tail)
 	o.open -= deliveries
 	o.bytes -= bytes
+	o.rest()
 	o.shrink()
 	return deliveries, bytes
 }
 
 // Resume opens a window for a new connection: everything in flight will be sent again, in the
-// original order and with the original identifiers [MQTT5-4.4.0-1] [MQTT311-4.4.0-1] [MQTT5-4.6.0-1].
-// window is the client's receive maximum or our own limit, whichever is less [MQTT5-3.3.4-7].
+// original order and with the original identifiers [MQTT5-4.4.0-1] [MQTT311-4.4.0-1] [MQTT311-4.6.0-1].
+// window is the client's receive maximum or our own limit, whichever is less
+// [MQTT5-3.3.4-9] [MQTT5-4.9.0-1] [MQTT5-4.9.0-2].
 func (o *Outbound) Resume(window int) {
 	o.window = min(window, WindowMax)
 	o.inflight = len(o.extras)
 	o.next = o.head
 }
 
-// Sent visits the numbers of the messages that were sent, on this connection or before, and are not acknowledged.
+// Sent visits the numbers of the messages that were sent, on this connection or before, and are not
+// acknowledged: a resend must have DUP [MQTT5-3.3.1-1].
 func (o *Outbound) Sent(visit func(number uint64)) {
-	for n := o.head; n < o.next; n++ {
+	for n := o.head; n < o.tail; n++ {
 		if o.at(n).phase == sent {
 			visit(n)
 		}
 	}
 }
 
-// Suspend closes the window: the connection is gone. Deliveries outside of the queue whose message the client
-// has not taken are given back.
+// Suspend closes the window: the connection is gone, and nothing is acknowledged until Resume. Deliveries
+// outside of the queue whose message the client has not taken are given back, in the order they were sent.
+// The identifiers of those with QoS 2 stay taken: the client may know them already, and would take
+// another message for a repeat of this one [MQTT5-4.3.3-10]. A PUBREL frees them on both sides.
 func (o *Outbound) Suspend() (dropped []Delivery) {
 	o.window, o.inflight = 0, 0
-	for id, s := range o.extras {
-		if s.phase != released {
-			dropped = append(dropped, s.Delivery)
+	for _, id := range o.extrasInOrder() {
+		e := o.extras[id]
+		if e.phase == released {
+			continue
+		}
+		dropped = append(dropped, e.Delivery)
+		if e.QoS == 2 {
+			o.releaseExtra(id)
+		} else {
 			delete(o.extras, id)
 		}
 	}
+	if len(o.extras) == 0 {
+		o.extras = nil
+	}
+	o.rest()
 	return dropped
+}
+
+// extrasInOrder lists the identifiers of the extras in the order of their turns.
+func (o *Outbound) extrasInOrder() []uint16 {
+	if len(o.extras) == 0 {
+		return nil
+	}
+	return slices.SortedFunc(maps.Keys(o.extras), func(a, b uint16) int {
+		return cmp.Compare(o.extras[a].turn, o.extras[b].turn)
+	})
+}
+
+// releaseExtra notes that an extra's PUBREL is due. Whoever delivered it has been told by then.
+func (o *Outbound) releaseExtra(id uint16) {
+	e := o.extras[id]
+	o.turns++
+	e.phase, e.Done, e.turn = released, nil, o.turns
 }
 
 // A Kind says what a Step is.
@@ -226,7 +303,7 @@ const (
 // A Step is one thing to do for the connection.
 type Step struct {
 	Kind     Kind
-	Dup      bool // the PUBLISH was sent before [MQTT5-3.3.1-1]
+	Dup      bool // the PUBLISH was sent before [MQTT5-3.3.1-1] [MQTT5-3.3.1-3]
 	ID       uint16
 	Number   uint64
 	Delivery *Delivery // valid until the next call
@@ -245,16 +322,16 @@ func (o *Outbound) Next(now int64) (step Step, ok bool) {
 		case done:
 			continue
 		case queued:
-			if s.Message.Expired(now) {
+			if s.Message.Expired(now) || (o.MaxAge > 0 && now-s.Message.Received > o.MaxAge) {
 				expired := s.Delivery
 				step.Kind, step.Delivery = DropExpired, &expired
 				o.finish(n)
 				return step, true
 			}
-			s.phase = sent
-		case sent:
+			s.phase = sent // without DUP [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
+		case sent: // though it may have expired since [MQTT5-4.3.3-7]
 			step.Dup = true
-		case released:
+		case released: // never the PUBLISH again [MQTT5-4.3.3-6]
 			step.Kind = SendPubrel
 		}
 		o.inflight++
@@ -266,10 +343,11 @@ func (o *Outbound) Next(now int64) (step Step, ok bool) {
 // Finish ends a delivery that was just stepped to but cannot be sent, for instance because
 // it is larger than the client's maximum packet size [MQTT5-3.1.2-25].
 func (o *Outbound) Finish(number uint64) {
-	if o.at(number).phase != done {
-		o.inflight--
-		o.finish(number)
+	if number < o.head || o.at(number).phase == done {
+		return
 	}
+	o.inflight--
+	o.finish(number)
 }
 
 func (o *Outbound) finish(number uint64) {
@@ -290,8 +368,8 @@ func (o *Outbound) advance() {
 
 // find returns the open slot with a packet identifier that was sent on this connection.
 func (o *Outbound) find(id uint16) (number uint64, s *slot) {
-	if s := o.extras[id]; s != nil {
-		return 0, s
+	if e := o.extras[id]; e != nil {
+		return 0, &e.slot
 	}
 	if o.open == 0 || id == 0 {
 		return 0, nil
@@ -343,8 +421,11 @@ func (o *Outbound) Pubrec(id uint16, failed bool) (outcome Outcome, number uint6
 	case s.phase == released:
 		return Repeated, number, s.Delivery
 	}
-	s.phase = released
-	return Released, number, s.Delivery
+	d = s.Delivery
+	if s.phase = released; number == 0 {
+		o.releaseExtra(id)
+	}
+	return Released, number, d
 }
 
 // Pubcomp takes a PUBCOMP.
@@ -370,20 +451,25 @@ func (o *Outbound) complete(id uint16, number uint64, s *slot) Delivery {
 	return d
 }
 
-// PushExtra takes a delivery outside of the queue, to be sent now. It fails when the window is full.
-// Its identifier is as far as possible from those the queue will use next.
+// PushExtra takes a delivery outside of the queue, to be sent now. It fails when the window is full,
+// or the queue so long that no identifier is left. The identifier is none that the queue uses, and as far
+// as possible from those it will use next; one that was freed is not used again soon.
 func (o *Outbound) PushExtra(d Delivery) (id uint16, ok bool) {
-	if o.inflight >= o.window {
+	head := max(o.head, 1)
+	first, end := max(head+WindowMax/2, o.tail), head+WindowMax
+	if o.inflight >= o.window || first >= end {
 		return 0, false
 	}
 	if o.extras == nil {
-		o.extras = make(map[uint16]*slot)
+		o.extras = make(map[uint16]*extra)
 	}
-	start := o.head + 32767
-	for n := start; n < start+32767; n++ {
-		id = PacketID(max(n, 1))
-		if o.extras[id] == nil && (n >= o.tail || n < o.head) {
-			o.extras[id] = &slot{Delivery: d, phase: sent}
+	for range min(int(end-first), len(o.extras)+1) { // among so many one is free
+		if o.lastExtra++; o.lastExtra < first || o.lastExtra >= end {
+			o.lastExtra = first
+		}
+		if id = PacketID(o.lastExtra); o.extras[id] == nil {
+			o.turns++
+			o.extras[id] = &extra{slot: slot{Delivery: d, phase: sent}, turn: o.turns}
 			o.inflight++
 			return id, true
 		}
@@ -391,28 +477,27 @@ func (o *Outbound) PushExtra(d Delivery) (id uint16, ok bool) {
 	return 0, false
 }
 
-// ReleasedExtras lists the deliveries outside of the queue whose PUBREL must be sent again after Resume.
+// ReleasedExtras lists the deliveries outside of the queue whose PUBREL must be sent again after Resume,
+// in the order of their PUBRECs [MQTT311-4.6.0-4].
 func (o *Outbound) ReleasedExtras() (ids []uint16) {
-	for id, s := range o.extras {
-		if s.phase == released {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	return slices.DeleteFunc(o.extrasInOrder(), func(id uint16) bool { return o.extras[id].phase != released })
 }
 
 // Drain takes every delivery that is not done out of the queue, oldest first: the session ends.
-// wasSent tells whether the client may have seen it.
+// wasSent tells whether the client may have seen it. Tail stays what it was. Deliveries outside of the queue
+// follow, except those the client has taken.
 func (o *Outbound) Drain(visit func(d Delivery, wasSent bool)) {
 	for n := o.head; n < o.tail; n++ {
 		if s := o.at(n); s.phase != done && s.phase != absent {
 			visit(s.Delivery, s.phase != queued)
 		}
 	}
-	for _, s := range o.extras {
-		visit(s.Delivery, true)
+	for _, id := range o.extrasInOrder() {
+		if e := o.extras[id]; e.phase != released {
+			visit(e.Delivery, true)
+		}
 	}
-	*o = Outbound{}
+	*o = Outbound{head: o.tail, next: o.tail, tail: o.tail}
 }
 
 // DropExtra takes back a delivery outside of the queue that could not be sent.

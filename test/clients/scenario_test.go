@@ -169,7 +169,7 @@ func TestUnsubscribe(t *testing.T) {
 	})
 }
 
-// The properties of a PUBLISH are forwarded unaltered, user properties in order [MQTT5-3.3.2-4, -15 to -18], with
+// The properties of a PUBLISH are forwarded unaltered, user properties in order [MQTT5-3.3.2-4, -15, -16, -17, -18], with
 // the subscription identifier [MQTT5-3.3.4-3] and the expiry counted down [MQTT5-3.3.2-6].
 func TestProperties(t *testing.T) {
 	everyFlavour(t, 5, "prop", func(s *stage) {

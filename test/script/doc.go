@@ -61,6 +61,7 @@
 //	broker restart              an orderly shutdown and a start on the same store; also stop, start
 //	broker crash                the store keeps what it had when the process died
 //	broker publish TOPIC PAYLOAD [qos=1] [retain]    what a hook publishes
+//	broker deliver alice TOPIC PAYLOAD [qos=1] [retain] [subid=1]   what a hook hands to one client
 //	broker kick alice [code=0x98]
 //	broker recheck              forget kept authorizations; acl lines may stand between steps
 //	store hold / release        answer no write until release

@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -47,3 +49,19 @@ func (*allowAll) Provides(b byte) bool {
 func (*allowAll) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
 
 func (*allowAll) OnACLCheck(*mqtt.Client, string, bool) bool { return true }
+
+// With rewrite a file takes what came out, and passes from then on.
+func TestRewrite(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "ping.txt")
+	if err := os.WriteFile(file, []byte("# Ping. []\n# A comment.\nalice ping\n\nbob ping\n----\nalice < closed\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("rewrite", func(t *testing.T) { Run(t, dir, true, startMochi) })
+	t.Run("again", func(t *testing.T) { Run(t, dir, false, startMochi) })
+	got, err := os.ReadFile(file)
+	want := "# Ping. []\n# A comment.\nalice ping\n\nbob ping\n----\nalice < PINGRESP\nbob < PINGRESP\n"
+	if err != nil || string(got) != want {
+		t.Errorf("%v, rewritten to\n%s", err, got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/hooks"
 )
 
 // broker does what an operator, a hook or a power cut would do.
@@ -27,6 +28,8 @@ func (p *player) broker(o *options) error {
 		err = p.crash()
 	case "publish":
 		p.publish(o)
+	case "deliver":
+		p.deliver(o)
 	case "kick":
 		p.kick(o)
 	case "recheck":
@@ -62,6 +65,29 @@ func (p *player) publish(o *options) {
 			p.rules.note("", "publish failed: %v", err)
 		}
 	})
+}
+
+// deliver hands a message to one client, outside of any subscription, and prints what became of it.
+func (p *player) deliver(o *options) {
+	id := p.identifier(o.next("client"))
+	d := hooks.Delivery{
+		Message: &packet.Message{Topic: o.next("topic"), Payload: []byte(o.next("payload"))},
+		QoS:     byte(o.number("qos", 2, 0)), Retain: o.flag("retain"),
+		Done: func(code packet.Code, acked bool) {
+			if !acked {
+				p.rules.note("", "delivery to %s was not acknowledged", id)
+				return
+			}
+			p.rules.note("", "delivery to %s ended: %s", id, code)
+		},
+	}
+	if n := o.number("subid", 28, 0); n > 0 {
+		d.SubscriptionIDs = []uint32{uint32(n)}
+	}
+	d.Message.QoS = d.QoS
+	if err := p.rules.broker.Deliver(id, d); err != nil {
+		p.rules.note("", "delivery to %s failed: %v", id, err)
+	}
 }
 
 func (p *player) kick(o *options) {

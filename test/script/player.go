@@ -2,6 +2,7 @@ package script
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -41,7 +42,7 @@ func Play(s *Script, version byte, start func(Setup) (Target, error)) (got [][]s
 		start: start, version: version, clients: map[string]*client{}, disk: memory.New(), rules: &rules{},
 		setup: Setup{Limits: configs.Default().Limits},
 	}
-	defer p.end()
+	defer func() { err = errors.Join(err, p.end()) }()
 	for _, b := range s.blocks {
 		p.lines = []string{}
 		for i, line := range b.source {
@@ -176,15 +177,16 @@ func (p *player) stop() error {
 	return p.store.Close()
 }
 
-// end closes everything that the script has opened.
-func (p *player) end() {
+// end closes everything that the script has opened. The broker must then end in order.
+func (p *player) end() error {
 	if p.store != nil {
 		p.store.release()
 	}
 	for _, c := range p.clients {
 		c.close()
 	}
-	p.stop()
+	synctest.Wait()
+	return p.stop()
 }
 
 // nameAssigned is what stands in the output for an identifier that the broker made up.

@@ -51,6 +51,20 @@ func (c *count) add(cells map[column]*cell) {
 	}
 }
 
+// open lists the cells that hold nothing, as statement and column.
+func (b *book) open() (list []string) {
+	for _, v := range b.volumes {
+		for _, s := range v.statements {
+			for _, col := range []column{code, test} {
+				if c := b.cells[s.ID][col]; s.Who.Ours() && !c.cited() && c.reason == "" {
+					list = append(list, s.ID+" "+string(col))
+				}
+			}
+		}
+	}
+	return list
+}
+
 // page is docs/spec.md.
 func (b *book) page() []byte {
 	var w bytes.Buffer

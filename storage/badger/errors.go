@@ -1,0 +1,14 @@
+package badger
+
+import "errors"
+
+// Why a folder is refused, or a write.
+var (
+	ErrNewer     = errors.New("written by a newer version of Penstock") // upgrade, or restore a backup
+	ErrForeign   = errors.New("not a Penstock store")                   // Badger's files without our FORMAT file
+	ErrInUse     = errors.New("in use by another process")              // another broker has it open
+	ErrNotEmpty  = errors.New("folder is not empty")                    // Restore writes to a new one only
+	errTooLarge  = errors.New("too large for one write")
+	errMalformed = errors.New("malformed record")
+	errChecksum  = errors.New("checksum differs")
+)

@@ -1,0 +1,114 @@
+package badger
+
+import (
+	"encoding/binary"
+
+	"github.com/penstockmq/penstock/storage"
+)
+
+// marks say how far the delivery of each number of a queue came: two bits for each from the floor on. Numbers below the
+// floor are Done, those beyond the words Queued. The zero marks know nothing; floor 1 is a new queue's.
+type marks struct {
+	floor uint64
+	words []uint64 // 32 numbers each; the first begins with floor rounded down to a multiple of 32
+}
+
+const (
+	marksPerWord = 32
+	wordDone     = ^uint64(0) // 32 numbers that are all Done
+)
+
+func (m *marks) base() uint64 { return m.floor &^ (marksPerWord - 1) }
+
+func (m *marks) get(seq uint64) storage.Progress {
+	if seq < m.floor {
+		return storage.Done
+	}
+	n := seq - m.base()
+	if n/marksPerWord >= uint64(len(m.words)) {
+		return storage.Queued
+	}
+	return storage.Progress(m.words[n/marksPerWord] >> (n % marksPerWord * 2) & 3)
+}
+
+// set moves a number on; it is never moved back.
+func (m *marks) set(seq uint64, p storage.Progress) {
+	if m.get(seq) >= p {
+		return
+	}
+	n := seq - m.base()
+	for n/marksPerWord >= uint64(len(m.words)) {
+		m.words = append(m.words, 0)
+	}
+	word, shift := &m.words[n/marksPerWord], n%marksPerWord*2
+	*word = *word&^(3<<shift) | uint64(p)<<shift
+}
+
+// trim raises the floor over what is Done, but not over next.
+func (m *marks) trim(next uint64) {
+	for m.floor < next && len(m.words) > 0 {
+		if m.floor%marksPerWord == 0 && m.words[0] == wordDone && m.floor+marksPerWord <= next {
+			m.floor += marksPerWord
+			m.words = m.words[1:]
+			continue
+		}
+		if m.get(m.floor) != storage.Done {
+			return
+		}
+		m.floor++
+		if m.floor%marksPerWord == 0 {
+			m.words = m.words[1:]
+		}
+	}
+	if len(m.words) == 0 {
+		m.words = nil // let go of the array
+	}
+}
+
+// count is how many numbers from first to last are not Done.
+func (m *marks) count(first, last uint64) int {
+	n := 0
+	for seq := max(first, m.floor); seq <= last; seq++ {
+		if m.get(seq) != storage.Done {
+			n++
+		}
+	}
+	return n
+}
+
+// appendTo writes the floor, and from there to the end of the words runs of equal progress.
+func (m *marks) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(b, m.floor)
+	end := m.base() + uint64(len(m.words))*marksPerWord
+	for seq := m.floor; seq < end; {
+		p, from := m.get(seq), seq
+		for seq < end && m.get(seq) == p {
+			seq++
+		}
+		if seq < end || p != storage.Queued {
+			b = binary.AppendUvarint(b, (seq-from)<<2|uint64(p))
+		}
+	}
+	return b
+}
+
+// marksMax is the widest span of marks that a record may have, so that a bad one does not fill the memory.
+const marksMax = 1 << 32
+
+// decodeMarks reads what appendTo wrote to the end of c.
+func decodeMarks(c *cursor) marks {
+	m := marks{floor: c.uvarint()}
+	first := m.floor
+	for seq := first; len(c.rest) > 0; {
+		run := c.uvarint()
+		if run>>2 > marksMax || seq-first > marksMax {
+			c.fail()
+			return m
+		}
+		for range run >> 2 {
+			m.set(seq, storage.Progress(run&3))
+			seq++
+		}
+	}
+	return m
+}
