@@ -94,7 +94,7 @@ func (c *conn) handleAck(t *turn, kind packet.Type, body []byte) error {
 	return c.handlePubcomp(t, a)
 }
 
-// handlePuback ends a QoS 1 delivery. A failure code discards the message like a success does (MQTT 5, 4.4, [MQTT5-4.8.2-6]).
+// handlePuback ends a QoS 1 delivery. A failure code discards the message like a success does [MQTT5-4.4.0-2] [MQTT5-4.8.2-6].
 func (c *conn) handlePuback(t *turn, a packet.Ack) error {
 	s := c.session
 	s.mu.Lock()

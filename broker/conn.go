@@ -52,6 +52,7 @@ type conn struct {
 	memo      *topicMemo
 	connect   *packet.Connect // until the connection is open
 	exchange  hooks.Exchange  // of enhanced authentication, while it runs
+	applicant *hooks.Client   // whom the exchange may change; the client once it succeeds
 	method    string          // authentication method of the CONNECT packet
 	assigned  bool            // we chose the client identifier
 	keepAlive time.Duration
@@ -76,6 +77,8 @@ type conn struct {
 	sendWill    bool // the end of this connection publishes the will
 	endReason   string
 	answers     []func(t *turn) error // for the feeding goroutine
+	feeding     bool                  // feed is at work
+	rested      []func()              // to be called when it is not
 	aliasesOut  map[string]uint16
 	maxPacket   uint32 // the client's, 0 is no limit
 	aliasMax    uint16 // the client's
@@ -84,6 +87,7 @@ type conn struct {
 
 // feed takes bytes that were read, in any cut, and handles every whole packet in them. b is not kept.
 func (c *conn) feed(t *turn, b []byte) {
+	defer c.rest()
 	t.tally.bytesReceived += uint64(len(b))
 	for _, answer := range c.takeAnswers() {
 		if err := answer(t); err != nil {
@@ -109,6 +113,31 @@ func (c *conn) feed(t *turn, b []byte) {
 		c.partial = c.partial[:copy(c.partial, rest)]
 	default:
 		c.partial = append(c.partial[:0], rest...)
+	}
+}
+
+// rest ends feed.
+func (c *conn) rest() {
+	c.mu.Lock()
+	rested := c.rested
+	c.feeding, c.rested = false, nil
+	c.mu.Unlock()
+	for _, f := range rested {
+		f()
+	}
+}
+
+// whenRested calls f when feed is not at work, now or as soon as it has ended: what a connection that is being closed has begun
+// is then done.
+func (c *conn) whenRested(f func()) {
+	c.mu.Lock()
+	if c.feeding {
+		c.rested = append(c.rested, f)
+		f = nil
+	}
+	c.mu.Unlock()
+	if f != nil {
+		f()
 	}
 }
 
@@ -223,6 +252,14 @@ func (c *conn) sendLocked(t *turn, encode func(dst []byte) []byte) {
 	t.touchLocked(c)
 }
 
+// checkFits refuses what the client asked for when the answer would be larger than it takes [MQTT5-3.1.2-24].
+func (c *conn) checkFits(size int) error {
+	if c.maxPacket != 0 && size > int(c.maxPacket) {
+		return packet.Refuse(packet.PacketTooLarge, "the answer is larger than the client's maximum packet size")
+	}
+	return nil
+}
+
 // reasonLocked returns reason if a packet with it fits the client's maximum packet size and the client
 // wants to hear it, else an empty string [MQTT5-3.1.2-29] [MQTT5-3.2.2-19] [MQTT5-3.4.2-2] [MQTT5-3.5.2-2] [MQTT5-3.14.2-3].
 func (c *conn) reasonLocked(reason string) string {
@@ -288,6 +325,7 @@ func (c *conn) post(answer func(t *turn) error) {
 func (c *conn) takeAnswers() []func(t *turn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.feeding = true
 	if c.throttled && c.outbox.size <= c.b.limits.MaxOutboxBytes {
 		c.throttled = false
 		c.waits--
@@ -389,7 +427,7 @@ func (c *conn) ended() {
 	if c.deadline != nil {
 		c.deadline.Stop()
 	}
-	c.b.connections.forget(c)
+	defer c.b.connections.forget(c) // last: Shutdown closes the store after it
 	if c.session == nil {
 		c.b.log.Debug("connection ended", "reason", why)
 		return

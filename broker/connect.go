@@ -162,7 +162,7 @@ func (c *conn) accepted(t *turn, present bool, data []byte) error {
 		return nil
 	}
 	frame := packet.AppendConnack(nil, c.version, c.connack(present, data))
-	if c.maxPacket != 0 && uint32(len(frame)) > c.maxPacket { // [MQTT5-3.1.2-24]
+	if c.checkFits(len(frame)) != nil {
 		c.mu.Unlock()
 		c.end(t, packet.Success, "", "packet too large")
 		return nil
@@ -196,7 +196,7 @@ func (c *conn) connack(present bool, data []byte) *packet.Connack {
 	if c.assigned {
 		ack.AssignedClientID = p.ClientID // [MQTT5-3.2.2-16]
 	}
-	if expiry := c.session.expiry; expiry != p.SessionExpiry {
+	if expiry := c.sessionExpiry(); expiry != p.SessionExpiry {
 		ack.SessionExpiry = &expiry
 	}
 	if keep := uint16(c.keepAlive / time.Second); keep != p.KeepAlive {
@@ -228,7 +228,9 @@ func (c *conn) refuseConnect(t *turn, r *packet.Refusal) {
 		if c.version != packet.V5 {
 			ack.Code = r.Code
 		}
-		c.sendLocked(t, func(dst []byte) []byte { return packet.AppendConnack(dst, c.version, ack) })
+		if frame := packet.AppendConnack(nil, c.version, ack); c.checkFits(len(frame)) == nil {
+			c.sendLocked(t, func(dst []byte) []byte { return append(dst, frame...) })
+		}
 	}
 	c.closing = true // [MQTT5-3.1.4-6]
 	c.endReason = r.Code.String()
@@ -256,7 +258,11 @@ func tellable(code packet.Code) bool {
 
 // connectTimeout is how long a client may take to be accepted.
 func (c *conn) watchConnect() {
-	c.watch(c.b.limits.ConnectTimeout, func() {
+	limit := c.b.limits.ConnectTimeout
+	if !c.peer.Accepted.IsZero() { // what the listener did before counts too
+		limit -= time.Since(c.peer.Accepted)
+	}
+	c.watch(limit, func() {
 		t := c.b.begin()
 		defer t.end()
 		c.b.counters.refuse("connect_timeout")

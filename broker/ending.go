@@ -74,10 +74,7 @@ func (s *liveSession) willAfterLocked(c *conn) *storage.Will {
 	if will == nil {
 		return nil
 	}
-	c.mu.Lock()
-	send := c.sendWill
-	c.mu.Unlock()
-	if !send { // [MQTT5-3.1.2-10] [MQTT311-3.1.2-10]
+	if !c.sendsWill() { // [MQTT5-3.1.2-10] [MQTT311-3.1.2-10]
 		s.will = nil
 		return nil
 	}
@@ -87,6 +84,14 @@ func (s *liveSession) willAfterLocked(c *conn) *storage.Will {
 	}
 	s.delayWillLocked(time.Duration(will.DelayInterval) * time.Second)
 	return nil
+}
+
+// sendsWill reports whether the connection, if it ended now, would have its will published: it was accepted, and the client has
+// not said goodbye.
+func (c *conn) sendsWill() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sendWill
 }
 
 // delayWillLocked publishes the will after d, unless the session is resumed or ends first.
@@ -180,7 +185,7 @@ func (s *liveSession) clear(t *turn) {
 			t.observe(event{kind: undone, done: d.Done})
 			return
 		}
-		if d.Group != "" && (d.QoS == 1 || !wasSent) { // [MQTT5-4.8.2-4] [MQTT5-4.8.2-5]
+		if d.Group != "" && (d.QoS == 1 || !wasSent) { // [MQTT5-4.8.2-5]
 			moved = append(moved, d)
 			return
 		}
@@ -204,7 +209,7 @@ func (s *liveSession) takeOverLocked(t *turn, c *conn) (old *conn, will *storage
 		for _, d := range s.releaseLocked(t) {
 			t.observe(event{kind: undone, done: d.Done})
 		}
-		if s.will != nil && s.will.DelayInterval == 0 {
+		if s.will != nil && s.will.DelayInterval == 0 && old.sendsWill() {
 			will = s.will
 		}
 	}
@@ -217,6 +222,7 @@ func (s *liveSession) takeOverLocked(t *turn, c *conn) (old *conn, will *storage
 // bindLocked makes c the session's connection.
 func (s *liveSession) bindLocked(c *conn) {
 	p := c.connect
+	c.session = s
 	s.expiry = c.sessionExpiry()
 	s.will = willOf(p, c.client.ID) // [MQTT5-3.1.2-7]
 	s.client.Store(c.client)

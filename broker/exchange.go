@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/hooks"
@@ -13,16 +14,17 @@ func (c *conn) beginExchange(method string, data []byte) error {
 		return packet.Refuse(packet.BadAuthenticationMethod, "no hook serves "+method)
 	}
 	c.method = method
-	c.exchange = c.b.hooks.Method(method).Begin(c.client)
+	c.applicant = c.client
+	c.exchange = c.b.hooks.Method(method).Begin(c.applicant)
 	c.stepExchange(data, c.authenticated)
 	return nil
 }
 
 // stepExchange hands data to the exchange. succeed goes on once the exchange has, with the data to send.
 func (c *conn) stepExchange(data []byte, succeed func(t *turn, data []byte) error) {
-	exchange := c.exchange
+	exchange, applicant := c.exchange, c.applicant
 	c.ask(func(ctx context.Context) func(t *turn) error {
-		reply, d := exchange.Step(ctx, c.client, data)
+		reply, d := exchange.Step(ctx, applicant, data)
 		return func(t *turn) error {
 			switch d.Verdict {
 			case hooks.Allow:
@@ -32,15 +34,19 @@ func (c *conn) stepExchange(data []byte, succeed func(t *turn, data []byte) erro
 				c.exchange = nil
 				return refusalOf(d, packet.NotAuthorized)
 			}
-			c.sendAuth(t, packet.ContinueAuthentication, reply) // [MQTT5-4.12.0-2]
-			return nil
+			return c.sendAuth(t, packet.ContinueAuthentication, reply) // [MQTT5-4.12.0-2]
 		}
 	})
 }
 
 // sendAuth sends AUTH, always without a reason string [MQTT5-3.15.2-2].
-func (c *conn) sendAuth(t *turn, code packet.Code, data []byte) {
-	c.send(t, func(dst []byte) []byte { return packet.AppendAuth(dst, code, c.method, data, "") })
+func (c *conn) sendAuth(t *turn, code packet.Code, data []byte) error {
+	frame := packet.AppendAuth(nil, code, c.method, data, "")
+	if err := c.checkFits(len(frame)); err != nil {
+		return err
+	}
+	c.send(t, func(dst []byte) []byte { return append(dst, frame...) })
+	return nil
 }
 
 // handleAuthenticating takes what a client sends before its CONNACK: nothing but AUTH and
@@ -94,13 +100,22 @@ func (c *conn) handleReauth(t *turn, body []byte) error {
 	case a.Code != packet.ReAuthenticate:
 		return packet.Refuse(packet.ProtocolError, "AUTH that starts no re-authentication")
 	}
-	c.exchange = c.b.hooks.Method(c.method).Begin(c.client)
+	again := *c.client // other goroutines read that one
+	again.Groups = slices.Clone(again.Groups)
+	c.applicant = &again
+	c.exchange = c.b.hooks.Method(c.method).Begin(c.applicant)
 	c.stepExchange(a.Data, c.reauthenticated)
 	return nil
 }
 
 func (c *conn) reauthenticated(t *turn, data []byte) error {
-	c.sendAuth(t, packet.Success, data)
+	s := c.session
+	s.mu.Lock()
+	if s.conn.Load() == c {
+		c.client = c.applicant
+		s.client.Store(c.client)
+	}
+	s.mu.Unlock()
 	c.b.Recheck()
-	return nil
+	return c.sendAuth(t, packet.Success, data)
 }

@@ -107,7 +107,7 @@ func (g *group) choose(b *Broker, m *packet.Message) *subscriber {
 	return offline
 }
 
-// regroup gives a delivery of a session that ended to another member [MQTT5-4.8.2-4].
+// regroup gives a delivery of a session that ended to another member (MQTT 5, 4.8.2).
 func (b *Broker) regroup(t *turn, d session.Delivery) {
 	g := b.groups.find(d.Group)
 	if g == nil {

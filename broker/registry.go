@@ -79,7 +79,10 @@ func (r *registry) claim(t *turn, c *conn) (claim, error) {
 		if got.oldConn = old.conn.Load(); got.oldConn != nil {
 			old.releaseLocked(t)
 		}
-		got.oldWill, old.will = old.will, nil
+		if got.oldConn == nil || got.oldConn.sendsWill() {
+			got.oldWill = old.will
+		}
+		old.will = nil
 	}
 	s := &liveSession{b: c.b, id: id, key: c.b.newSessionKey(), durable: c.sessionExpiry() > 0, subs: make(map[string]*subscriber)}
 	s.backlog.next = s.out.Tail()
@@ -126,11 +129,15 @@ func (c *conn) attach(t *turn, data []byte) error {
 	if err != nil {
 		return err
 	}
-	c.session = got.session
 	c.b.counters.connected()
 	if got.oldConn != nil { // [MQTT5-3.1.4-3] [MQTT311-3.1.4-2]
 		got.oldConn.end(t, packet.SessionTakenOver, "another connection took the session", "session taken over")
 	}
+	return c.attachAfter(t, got.oldConn, func(t *turn) error { return c.attachClaimed(t, got, data) })
+}
+
+// attachClaimed clears up after what was there before, and stores what is there now.
+func (c *conn) attachClaimed(t *turn, got claim, data []byte) error {
 	if got.oldWill != nil {
 		c.b.publishWill(t, got.session.client.Load(), got.oldWill)
 	}
@@ -149,6 +156,22 @@ func (c *conn) attach(t *turn, data []byte) error {
 		got.session.mu.Unlock()
 	}
 	return c.attachStored(t, changes, got.present, data)
+}
+
+// attachAfter goes on when the connection that lost the session has handled the packet it is at, so that what the client sends
+// on the new one is not routed before what it sent on the old one [MQTT5-4.6.0-5].
+func (c *conn) attachAfter(t *turn, old *conn, goOn func(t *turn) error) error {
+	if old == nil {
+		return goOn(t)
+	}
+	c.waits++
+	old.whenRested(func() {
+		c.post(func(t *turn) error {
+			c.waits--
+			return goOn(t)
+		})
+	})
+	return nil
 }
 
 // attachStored waits for the store, so that a client that was told of a new session never

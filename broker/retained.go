@@ -2,6 +2,7 @@ package broker
 
 import (
 	"container/heap"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,9 +19,10 @@ type retainedMessages struct {
 	tree  *topic.Tree[*packet.Message]
 	bytes atomic.Int64
 
-	mu     sync.Mutex // guards what follows; a leaf in the lock order
-	expiry expiryHeap
-	timer  *time.Timer
+	mu      sync.Mutex // guards what follows; a leaf in the lock order
+	expiry  expiryHeap // what was replaced or deleted stays in it until its time, or until pruneLocked
+	pruneAt int
+	timer   *time.Timer
 }
 
 func newRetained() *retainedMessages {
@@ -66,9 +68,26 @@ func (r *retainedMessages) expireLater(b *Broker, m *packet.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	heap.Push(&r.expiry, m)
-	if r.expiry[0] == m {
+	if len(r.expiry) > r.pruneAt {
+		r.pruneLocked()
+	}
+	if len(r.expiry) > 0 && r.expiry[0] == m {
 		r.armLocked(b)
 	}
+}
+
+// pruneMin is how long the heap may be before it is searched for messages that were replaced.
+const pruneMin = 64
+
+// pruneLocked takes out what was replaced or deleted before its time. It is done each time the heap has doubled, so
+// that it holds no more than twice what is retained, at a constant cost per message.
+func (r *retainedMessages) pruneLocked() {
+	r.expiry = slices.DeleteFunc(r.expiry, func(m *packet.Message) bool {
+		current, ok := r.tree.Get(m.Topic)
+		return !ok || current != m
+	})
+	heap.Init(&r.expiry)
+	r.pruneAt = max(pruneMin, 2*len(r.expiry))
 }
 
 func (r *retainedMessages) armLocked(b *Broker) {

@@ -114,7 +114,7 @@ func (r *routing) hand(t *turn, s *liveSession, d session.Delivery) hooks.DropRe
 }
 
 // toGroup gives the message to one member of a shared subscription, with the QoS granted to it [MQTT5-4.8.2-3] and the identifier
-// of this subscription alone [MQTT5-3.3.4-5].
+// of this subscription alone [MQTT5-3.3.4-5]. From then on it is that session's, which finishes it [MQTT5-4.8.2-4].
 func (r *routing) toGroup(t *turn, g *group) {
 	s := g.choose(r.b, r.message)
 	if s == nil {

@@ -93,7 +93,7 @@ func (s *liveSession) doneLocked(t *turn, number uint64, m *packet.Message) {
 }
 
 // resume opens the window of a connection that was just accepted: what is unacknowledged is sent again, in order and
-// with its old packet identifiers, and only now [MQTT5-4.4.0-1] [MQTT5-4.4.0-2].
+// with its old packet identifiers, and only now [MQTT5-4.4.0-1].
 func (s *liveSession) resume(t *turn, c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,7 +217,7 @@ func (c *conn) publishLocked(t *turn, p sending) bool {
 	t.tally.publishBytesOut += uint64(len(m.Payload))
 	t.touchLocked(c)
 	if t.b.observed {
-		t.observe(event{kind: delivered, clientID: c.client.ID, message: m})
+		t.observe(event{kind: delivered, clientID: c.session.id, message: m})
 	}
 	return true
 }
@@ -275,11 +275,11 @@ func (c *conn) publishNow(t *turn, p sending) {
 	defer c.mu.Unlock()
 	switch {
 	case !c.opened || c.closing:
-		t.drop(c.client.ID, p.message, hooks.DropOffline)
+		t.drop(c.session.id, p.message, hooks.DropOffline)
 	case c.outbox.size+len(p.message.Payload) > c.b.limits.MaxOutboxBytes:
-		t.drop(c.client.ID, p.message, hooks.DropOutboxFull)
+		t.drop(c.session.id, p.message, hooks.DropOutboxFull)
 	case !c.publishLocked(t, p):
-		t.drop(c.client.ID, p.message, hooks.DropTooLarge)
+		t.drop(c.session.id, p.message, hooks.DropTooLarge)
 	}
 }
 

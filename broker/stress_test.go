@@ -67,6 +67,9 @@ func (s *storm) rage(random *rand.Rand) {
 		h := &hearer{wanderer: s.wanderer(fmt.Sprintf("hearer-%d", i), bothVersions[i%2], random), seen: map[string]int{}, heard: map[string]int{}}
 		h.come()
 		h.write(subscribePacket(h.v, 1, 2, "storm/#"))
+		if p, err := h.read(); err != nil || packet.Type(p.FixedHeader.Type) != packet.SUBACK {
+			s.t.Fatalf("%s subscribes: %s, %v", h.id, summary(p), err)
+		}
 		subscribers = append(subscribers, h)
 	}
 	var publishing, rest sync.WaitGroup

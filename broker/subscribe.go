@@ -33,6 +33,9 @@ func (c *conn) handleSubscribe(t *turn, body []byte) error {
 	if p.SubscriptionID != 0 && !c.b.limits.SubscriptionIDs { // [MQTT5-3.2.2.3.12]
 		return packet.Refuse(packet.SubscriptionIdentifiersNotSupported, "limits.subscription_ids is off")
 	}
+	if err := c.checkFits(packet.AnswerSize(len(p.Subscriptions))); err != nil {
+		return err
+	}
 	work := &subscribing{c: c, id: p.ID}
 	for _, asked := range p.Subscriptions { // as if each came in a packet of its own [MQTT5-3.8.4-5] [MQTT311-3.8.4-4]
 		code, err := work.add(hooks.Subscription{
@@ -175,6 +178,9 @@ func (w *subscribing) undo(err error) {
 func (c *conn) handleUnsubscribe(t *turn, body []byte) error {
 	p, err := packet.DecodeUnsubscribe(body, c.version, packet.Limits{MaxUserProperties: c.b.limits.MaxUserProperties})
 	if err != nil {
+		return err
+	}
+	if err := c.checkFits(packet.AnswerSize(len(p.Filters))); err != nil {
 		return err
 	}
 	codes := make([]packet.Code, 0, len(p.Filters)) // [MQTT5-3.11.3-1]

@@ -270,6 +270,11 @@ func TestSubackAndUnsuback(t *testing.T) {
 	codes = []Code{Success, NoSubscriptionExisted}
 	wantEqual(t, "MQTT 3.1.1", AppendUnsuback(nil, V311, 1, codes, "why"), wire(`b0 02 0001`))
 	wantEqual(t, "MQTT 5", AppendUnsuback(nil, V5, 1, codes, ""), wire(`b0 05 0001 00 00 11`))
+	for _, n := range []int{1, 2, 124, 125, 16380, 16381} {
+		if got, want := AnswerSize(n), len(AppendSuback(nil, V5, 1, make([]Code, n), "")); got != want {
+			t.Errorf("AnswerSize(%d) is %d, the packet has %d bytes", n, got, want)
+		}
+	}
 }
 
 func TestDisconnectAndPingresp(t *testing.T) {

@@ -39,6 +39,12 @@ func AppendUnsuback(dst []byte, v Version, id uint16, codes []Code, reason strin
 	return binary.BigEndian.AppendUint16(dst, id)
 }
 
+// AnswerSize is the size in bytes of a SUBACK or UNSUBACK of MQTT 5 with so many codes and no reason.
+func AnswerSize(codes int) int {
+	n := 2 + reasonSize("") + codes
+	return 1 + varintSize(uint32(n)) + n
+}
+
 // appendCodes appends a packet of MQTT 5 that is a list of codes. It has no user properties
 // [MQTT5-3.9.2-2] [MQTT5-3.11.2-2].
 func appendCodes(dst []byte, t Type, id uint16, codes []Code, reason string) []byte {

@@ -92,7 +92,7 @@ func (in *Inbound) Owe(id uint16, qos byte) (ticket uint64) {
 }
 
 // Owing is the number of acknowledgements that are owed.
-func (in *Inbound) Owing() int { return len(in.owed) }
+func (in *Inbound) Owing() int { return len(in.owed) - in.gone }
 
 // Idle reports whether no acknowledgement is owed: the next one may be sent at once.
 func (in *Inbound) Idle() bool { return len(in.owed) == 0 }

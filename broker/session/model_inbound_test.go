@@ -66,9 +66,16 @@ func (m *modelInbound) open() (n int) {
 	return n
 }
 
-func (m *modelInbound) idle() bool {
-	return !slices.ContainsFunc(m.owed, func(w modelOwed) bool { return !w.over })
+func (m *modelInbound) owing() (n int) {
+	for _, w := range m.owed {
+		if !w.over {
+			n++
+		}
+	}
+	return n
 }
+
+func (m *modelInbound) idle() bool { return m.owing() == 0 }
 
 func (m *modelInbound) owe(id uint16, qos byte) (ticket uint64) {
 	if qos == 2 {

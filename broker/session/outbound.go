@@ -46,16 +46,19 @@ type extra struct {
 	turn uint64 // when it took its phase: it grows from extra to extra
 }
 
-// slotsKept is how long a ring may be however little is in it.
-const slotsKept = 64
-
 // Outbound is the queue of messages for one client and its in-flight window. The zero value is an
 // empty queue with no window: Resume opens one.
+//
+// The numbers up to reach are those that a connection was given, on the last connection or before: each of them from the
+// oldest that is not done has a slot, found by its number, and these span less than the packet identifiers.
+// The others wait in line. All of a number's life is in its phase.
 type Outbound struct {
-	slots    []slot // ring: number n is at n & (len-1)
-	head     uint64 // oldest number that is not done; numbers start at 1
-	next     uint64 // next number to hand to the connection
-	tail     uint64 // number after the last
+	slots    []slot // ring: number n is at n & (len-1), for head <= n < reach
+	head     uint64 // oldest number with a slot; it is not done, or there is none and head == reach
+	next     uint64 // next number to hand to this connection, or reach
+	reach    uint64 // number after the last that a connection was given
+	line     line   // from reach on
+	tail     uint64 // number after the last; numbers start at 1
 	window   int    // most messages in flight on this connection
 	inflight int    // in flight on this connection
 	open     int    // deliveries not done
@@ -79,7 +82,7 @@ func (o *Outbound) Inflight() int { return o.inflight }
 
 // Room reports whether one more message could be sent at once.
 func (o *Outbound) Room() bool {
-	return o.inflight < o.window && o.next == o.tail && o.tail-o.head < WindowMax
+	return o.inflight < o.window && o.next == o.reach && o.line.length == 0 && o.fits(o.tail)
 }
 
 // PacketID is the packet identifier of a number.
@@ -113,74 +116,58 @@ func (o *Outbound) Restore(number uint64, d Delivery, sentBefore, releasedBefore
 }
 
 // Skip makes number the next one: all before it that are not here are done.
-func (o *Outbound) Skip(number uint64) {
-	o.begin(number)
-	for o.tail < number {
-		o.grow(o.tail + 1)
-		o.at(o.tail).phase = done
-		o.tail++
-	}
-	o.advance()
-}
-
-// begin sets the first number of an empty queue.
-func (o *Outbound) begin(number uint64) {
-	if o.tail == 0 || (o.open == 0 && o.head == o.tail && number > o.tail) {
-		o.head, o.next, o.tail = number, number, number
-	}
-}
+func (o *Outbound) Skip(number uint64) { o.tail = max(o.tail, number) }
 
 func (o *Outbound) put(number uint64, d Delivery, at phase) {
-	if o.tail == 0 {
-		o.head, o.next, o.tail = 1, 1, 1
+	o.tail = max(o.tail, 1)
+	if number < o.tail && !o.Awaits(number) {
+		panic(fmt.Sprintf("session: number %d put twice (head %d, reach %d, tail %d)", number, o.head, o.reach, o.tail))
 	}
-	if o.Has(number) {
-		panic(fmt.Sprintf("session: number %d put twice (head %d, tail %d)", number, o.head, o.tail))
-	}
-	for o.tail <= number {
-		o.grow(o.tail + 1)
-		o.at(o.tail).phase = absent
-		o.tail++
-	}
-	*o.at(number) = slot{Delivery: d, phase: at}
 	o.open++
 	o.bytes += int64(d.Message.Size())
+	for ; o.tail < number; o.tail++ {
+		o.line.push(o.tail).phase = absent
+	}
+	var p *place
+	if number == o.tail {
+		p = o.line.push(number)
+		o.tail++
+	} else {
+		p = o.line.find(number)
+	}
+	p.Delivery, p.phase = d, at
 }
 
 func (o *Outbound) at(number uint64) *slot { return &o.slots[number&uint64(len(o.slots)-1)] }
 
-// grow makes room for the numbers from head up to, but without, end.
-func (o *Outbound) grow(end uint64) {
-	if int(end-o.head) > len(o.slots) {
-		o.resize(max(4, 2*len(o.slots)))
-	}
-}
-
-// shrink gives memory back once a long queue has drained, be it never quite empty. It waits until
-// seven eighths are free, so that a queue that goes up and down is not copied each time.
-func (o *Outbound) shrink() {
-	used, length := int(o.tail-o.head), len(o.slots)
-	for length > slotsKept && used <= length/8 {
-		length = max(slotsKept, length/4)
-	}
-	if length < len(o.slots) {
-		o.resize(length)
-	}
-}
-
-// resize moves the numbers from head to tail to a ring of another length, which must hold them.
+// resize moves the slots to a ring of another length, which must hold them.
 func (o *Outbound) resize(length int) {
 	from := *o
 	o.slots = make([]slot, length)
-	for n := o.head; n < o.tail; n++ {
+	for n := o.head; n < o.reach; n++ {
 		*o.at(n) = *from.at(n)
 	}
 }
 
-// rest gives all of the ring back if nothing is in it.
+// extend gives the number reach a slot, to be filled.
+func (o *Outbound) extend() *slot {
+	if int(o.reach-o.head) == len(o.slots) {
+		o.resize(max(ringMin, 2*len(o.slots)))
+	}
+	o.reach++
+	return o.at(o.reach - 1)
+}
+
+// fits reports whether a number is close enough to the oldest open one to have an identifier of its own.
+func (o *Outbound) fits(number uint64) bool { return o.head == o.reach || number-o.head < WindowMax }
+
+// rest gives the memory of what is empty back.
 func (o *Outbound) rest() {
-	if o.head == o.tail {
+	if o.head == o.reach {
 		o.slots = nil
+	}
+	if o.line.length == 0 {
+		o.line = line{}
 	}
 }
 
@@ -188,20 +175,22 @@ func (o *Outbound) rest() {
 func (o *Outbound) Tail() uint64 { return max(o.tail, 1) }
 
 // Has reports whether the delivery with a number is here, or was.
-func (o *Outbound) Has(number uint64) bool {
-	return number < o.head || (number < o.tail && o.at(number).phase != absent)
-}
+func (o *Outbound) Has(number uint64) bool { return number < o.tail && !o.Awaits(number) }
 
 // Awaits reports whether a number is missing among those that are here.
-func (o *Outbound) Awaits(number uint64) bool { return number < o.tail && !o.Has(number) }
+func (o *Outbound) Awaits(number uint64) bool {
+	p := o.line.find(number)
+	return p != nil && p.phase == absent
+}
 
 // DropOldest ends the oldest delivery that was never handed to a connection.
 func (o *Outbound) DropOldest() (number uint64, d Delivery, ok bool) {
-	for n := o.next; n < o.tail; n++ {
-		if s := o.at(n); s.phase == queued {
-			d = s.Delivery
-			o.finish(n)
-			return n, d, true
+	for i := range o.line.length {
+		if p := o.line.at(i); p.phase == queued {
+			number, d = p.number, p.Delivery
+			o.line.remove(i)
+			o.settle(d.Message)
+			return number, d, true
 		}
 	}
 	return 0, Delivery{}, false
@@ -209,22 +198,21 @@ func (o *Outbound) DropOldest() (number uint64, d Delivery, ok bool) {
 
 // Evict takes out what was never handed to a connection; the store has it. The numbers are free to be put again.
 func (o *Outbound) Evict() (deliveries int, bytes int64) {
-	for ; o.tail > o.head; o.tail-- {
-		s := o.at(o.tail - 1)
-		if s.phase == sent || s.phase == released {
+	for o.line.length > 0 {
+		p := o.line.at(o.line.length - 1)
+		if p.phase == sent || p.phase == released {
 			break
 		}
-		if s.phase == queued {
+		if p.phase == queued {
 			deliveries++
-			bytes += int64(s.Message.Size())
+			bytes += int64(p.Message.Size())
 		}
-		*s = slot{}
+		o.tail = p.number
+		o.line.popLast()
 	}
-	o.next = min(o.next, o.tail)
 	o.open -= deliveries
 	o.bytes -= bytes
 	o.rest()
-	o.shrink()
 	return deliveries, bytes
 }
 
@@ -241,9 +229,14 @@ func (o *Outbound) Resume(window int) {
 // Sent visits the numbers of the messages that were sent, on this connection or before, and are not
 // acknowledged: a resend must have DUP [MQTT5-3.3.1-1].
 func (o *Outbound) Sent(visit func(number uint64)) {
-	for n := o.head; n < o.tail; n++ {
+	for n := o.head; n < o.reach; n++ {
 		if o.at(n).phase == sent {
 			visit(n)
+		}
+	}
+	for i := range o.line.length {
+		if p := o.line.at(i); p.phase == sent {
+			visit(p.number)
 		}
 	}
 }
@@ -311,23 +304,23 @@ type Step struct {
 
 // Next returns the next step the window allows. now is in Unix nanoseconds.
 func (o *Outbound) Next(now int64) (step Step, ok bool) {
-	for o.next < o.tail && o.inflight < o.window && o.next-o.head < WindowMax {
-		n, s := o.next, o.at(o.next)
-		step = Step{ID: PacketID(n), Number: n, Delivery: &s.Delivery}
-		if s.phase == absent || o.extras[step.ID] != nil {
-			return Step{}, false
+	for o.inflight < o.window {
+		if o.next == o.reach {
+			if !o.mayTake() {
+				break
+			}
+			if p := o.line.at(0); p.phase == queued && o.expired(p.Message, now) {
+				return o.dropExpired(), true
+			}
+			o.take()
 		}
+		n, s := o.next, o.at(o.next)
 		o.next++
+		step = Step{ID: PacketID(n), Number: n, Delivery: &s.Delivery}
 		switch s.phase {
 		case done:
 			continue
 		case queued:
-			if s.Message.Expired(now) || (o.MaxAge > 0 && now-s.Message.Received > o.MaxAge) {
-				expired := s.Delivery
-				step.Kind, step.Delivery = DropExpired, &expired
-				o.finish(n)
-				return step, true
-			}
 			s.phase = sent // without DUP [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
 		case sent: // though it may have expired since [MQTT5-4.3.3-7]
 			step.Dup = true
@@ -340,30 +333,69 @@ func (o *Outbound) Next(now int64) (step Step, ok bool) {
 	return Step{}, false
 }
 
+// mayTake reports whether the first in line is here and its identifier free.
+func (o *Outbound) mayTake() bool {
+	if o.line.length == 0 {
+		return false
+	}
+	p := o.line.at(0)
+	return p.phase != absent && o.fits(p.number) && o.extras[PacketID(p.number)] == nil
+}
+
+// take gives the first in line a slot. The numbers passed over are done.
+func (o *Outbound) take() {
+	p := o.line.at(0)
+	if o.head == o.reach {
+		o.head, o.reach = p.number, p.number
+	}
+	for o.reach < p.number {
+		o.extend().phase = done
+	}
+	o.next = o.reach
+	*o.extend() = p.slot
+	o.line.pop()
+}
+
+func (o *Outbound) expired(m *packet.Message, now int64) bool {
+	return m.Expired(now) || (o.MaxAge > 0 && now-m.Received > o.MaxAge)
+}
+
+// dropExpired takes the first out of the line.
+func (o *Outbound) dropExpired() Step {
+	p := *o.line.at(0)
+	o.line.pop()
+	o.settle(p.Message)
+	return Step{Kind: DropExpired, ID: PacketID(p.number), Number: p.number, Delivery: &p.Delivery}
+}
+
 // Finish ends a delivery that was just stepped to but cannot be sent, for instance because
 // it is larger than the client's maximum packet size [MQTT5-3.1.2-25].
 func (o *Outbound) Finish(number uint64) {
-	if number < o.head || o.at(number).phase == done {
+	if number < o.head || number >= o.reach || o.at(number).phase == done {
 		return
 	}
 	o.inflight--
 	o.finish(number)
 }
 
+// finish ends a delivery that has a slot.
 func (o *Outbound) finish(number uint64) {
 	s := o.at(number)
-	o.open--
-	o.bytes -= int64(s.Message.Size())
+	o.settle(s.Message)
 	*s = slot{phase: done}
-	o.advance()
-}
-
-func (o *Outbound) advance() {
-	for o.head < o.tail && o.at(o.head).phase == done {
+	for o.head < o.reach && o.at(o.head).phase == done {
 		o.head++
 	}
 	o.next = max(o.next, o.head)
-	o.shrink()
+	if shorter := ringFor(len(o.slots), int(o.reach-o.head)); shorter < len(o.slots) {
+		o.resize(shorter)
+	}
+}
+
+// settle counts a message that is done.
+func (o *Outbound) settle(m *packet.Message) {
+	o.open--
+	o.bytes -= int64(m.Size())
 }
 
 // find returns the open slot with a packet identifier that was sent on this connection.
@@ -378,7 +410,7 @@ func (o *Outbound) find(id uint16) (number uint64, s *slot) {
 	if number >= o.next {
 		return 0, nil
 	}
-	if s = o.at(number); s.phase == done || s.phase == absent {
+	if s = o.at(number); s.phase == done {
 		return 0, nil
 	}
 	return number, s
@@ -455,8 +487,13 @@ func (o *Outbound) complete(id uint16, number uint64, s *slot) Delivery {
 // or the queue so long that no identifier is left. The identifier is none that the queue uses, and as far
 // as possible from those it will use next; one that was freed is not used again soon.
 func (o *Outbound) PushExtra(d Delivery) (id uint16, ok bool) {
-	head := max(o.head, 1)
-	first, end := max(head+WindowMax/2, o.tail), head+WindowMax
+	oldest := max(o.tail, 1)
+	if o.head < o.reach {
+		oldest = o.head
+	} else if o.line.length > 0 {
+		oldest = o.line.at(0).number
+	}
+	first, end := max(oldest+WindowMax/2, o.tail), oldest+WindowMax
 	if o.inflight >= o.window || first >= end {
 		return 0, false
 	}
@@ -487,9 +524,14 @@ func (o *Outbound) ReleasedExtras() (ids []uint16) {
 // wasSent tells whether the client may have seen it. Tail stays what it was. Deliveries outside of the queue
 // follow, except those the client has taken.
 func (o *Outbound) Drain(visit func(d Delivery, wasSent bool)) {
-	for n := o.head; n < o.tail; n++ {
-		if s := o.at(n); s.phase != done && s.phase != absent {
-			visit(s.Delivery, s.phase != queued)
+	for n := o.head; n < o.reach; n++ {
+		if s := o.at(n); s.phase != done {
+			visit(s.Delivery, true)
+		}
+	}
+	for i := range o.line.length {
+		if p := o.line.at(i); p.phase != absent {
+			visit(p.Delivery, p.phase != queued)
 		}
 	}
 	for _, id := range o.extrasInOrder() {
@@ -497,7 +539,7 @@ func (o *Outbound) Drain(visit func(d Delivery, wasSent bool)) {
 			visit(e.Delivery, true)
 		}
 	}
-	*o = Outbound{head: o.tail, next: o.tail, tail: o.tail}
+	*o = Outbound{MaxAge: o.MaxAge, tail: o.tail}
 }
 
 // DropExtra takes back a delivery outside of the queue that could not be sent.

@@ -344,3 +344,67 @@ func TestDrain(t *testing.T) {
 	expectCounts(t, &o, 0, 0)
 	o.Drain(func(Delivery, bool) { t.Fatal("drained twice") })
 }
+
+// After Drain the queue goes on with its number, and still knows which it had.
+func TestTailAfterDrain(t *testing.T) {
+	var o Outbound
+	o.Skip(7)
+	push(&o, 1, "a", "b")
+	o.Drain(func(Delivery, bool) {})
+	if o.Tail() != 9 || !o.Has(8) || o.Has(9) {
+		t.Fatalf("Tail %d", o.Tail())
+	}
+}
+
+// The oldest message that was never sent makes room; what the client may have stays.
+func TestDropOldest(t *testing.T) {
+	var o Outbound
+	if _, _, ok := o.DropOldest(); ok {
+		t.Fatal("dropped from an empty queue")
+	}
+	o.Resume(2)
+	push(&o, 1, "a", "b", "c", "d")
+	steps(&o, 0)
+	o.Put(6, delivery("f", 1))
+	drop := func(want string) {
+		t.Helper()
+		n, d, ok := o.DropOldest()
+		if !ok || fmt.Sprint(n, " ", string(d.Message.Payload)) != want {
+			t.Fatalf("dropped %d, want %s", n, want)
+		}
+	}
+	drop("3 c")
+	drop("4 d")
+	drop("6 f")
+	if _, _, ok := o.DropOldest(); ok {
+		t.Fatal("dropped what was sent")
+	}
+	o.Puback(1)
+	o.Puback(2)
+	expectSteps(t, &o, "")
+	o.Put(5, delivery("e", 1)) // it was missing, not done
+	o.Put(7, delivery("g", 1))
+	expectSteps(t, &o, "publish 5 e, publish 7 g")
+}
+
+// A message that waited longer than the operator allows is dropped as if it had expired.
+func TestMaxAge(t *testing.T) {
+	o := Outbound{MaxAge: 100}
+	for i, text := range []string{"a", "b", "c"} {
+		d := delivery(text, 1)
+		d.Message.Received = int64(50 * i)
+		o.Push(d)
+	}
+	o.Resume(1)
+	if got := steps(&o, 150); !slices.Equal(got, []string{"expired 1 a", "publish 2 b"}) {
+		t.Fatal(got)
+	}
+	o.Puback(2)
+	o.Drain(func(Delivery, bool) {})
+	o.Resume(1)
+	d := delivery("d", 1)
+	o.Push(d)
+	if got := steps(&o, 101); !slices.Equal(got, []string{"expired 4 d"}) {
+		t.Fatal(got)
+	}
+}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/penstockmq/penstock/broker/packet"
@@ -88,6 +89,9 @@ func (w *inboundWalk) publish(id uint16, qos byte) {
 			}
 			return
 		}
+		if slices.Contains(w.freeing, id) {
+			return // no client uses an identifier again before PUBCOMP
+		}
 	}
 	if w.chance(2) {
 		w.storing = append(w.storing, w.owe(id, qos))
@@ -149,6 +153,9 @@ func (w *inboundWalk) check() {
 		if w.chance(2) {
 			break // the rest waits for the next time
 		}
+	}
+	if w.real.Owing() != w.model.owing() {
+		w.t.Fatalf("Owing %d, want %d", w.real.Owing(), w.model.owing())
 	}
 	if w.real.Open() != w.model.open() || w.real.Idle() != w.model.idle() {
 		w.t.Fatalf("Open %d, Idle %v; want %d, %v", w.real.Open(), w.real.Idle(), w.model.open(), w.model.idle())

@@ -93,7 +93,7 @@ func (m *marks) appendTo(b []byte) []byte {
 }
 
 // marksMax is the widest span of marks that a record may have, so that a bad one does not fill the memory.
-const marksMax = 1 << 32
+const marksMax = 1 << 26
 
 // decodeMarks reads what appendTo wrote to the end of c.
 func decodeMarks(c *cursor) marks {
@@ -105,10 +105,11 @@ func decodeMarks(c *cursor) marks {
 			c.fail()
 			return m
 		}
-		for range run >> 2 {
-			m.set(seq, storage.Progress(run&3))
-			seq++
+		end := seq + run>>2
+		for p := storage.Progress(run & 3); seq < end && p != storage.Queued; seq++ {
+			m.set(seq, p)
 		}
+		seq = end
 	}
 	return m
 }

@@ -1,0 +1,266 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+)
+
+const (
+	// unawaitedDelay is how long writes nobody waits for may wait for company.
+	unawaitedDelay = 50 * time.Millisecond
+	// unawaitedBytes ends that wait.
+	unawaitedBytes = 1 << 20
+	// partBytes is the largest value: Badger writes a transaction into a mapped value log file of twice
+	// valueLogFileSize, and must never have to remap it under its readers.
+	partBytes = 4 << 20
+	// journalMax bounds the small records of one group, which must fit a value.
+	journalMax = valueLogFileSize - 1<<20
+)
+
+func partCount(length int) int { return (length + partBytes - 1) / partBytes }
+
+// commitGroups is the committer: it writes groups until the store is closed and nothing waits.
+func (s *Store) commitGroups() {
+	defer close(s.told)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		s.houseKeep(time.Now())
+		g, wait := s.takeGroup(time.Now())
+		if g != nil {
+			s.write(g)
+			s.told <- g
+			continue
+		}
+		if wait < 0 {
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-s.wake:
+		case <-timer.C:
+		case <-s.stop:
+		}
+	}
+}
+
+// takeGroup returns the group to write now, or how long to wait; less than nothing if the store was closed.
+func (s *Store) takeGroup(now time.Time) (*group, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.groups) == 0 {
+		if s.closed {
+			return nil, -1
+		}
+		return nil, s.idleLocked(now)
+	}
+	g := s.groups[0]
+	if len(s.groups) == 1 && !g.awaited && g.bytes < unawaitedBytes && !s.closed {
+		if left := g.born.Add(unawaitedDelay).Sub(now); left > 0 {
+			return nil, left
+		}
+	}
+	s.groups[0] = nil
+	s.groups = s.groups[1:]
+	s.waiting -= g.bytes
+	return g, 0
+}
+
+// write makes a group durable, or the store fail.
+func (s *Store) write(g *group) {
+	s.mu.Lock()
+	g.err = s.failed
+	s.mu.Unlock()
+	if g.err == nil && !g.empty() {
+		begun := time.Now()
+		if err := s.commit(g); err != nil {
+			s.fail(fmt.Errorf("storage: %w", err))
+		}
+		s.written(g, time.Since(begun))
+	}
+}
+
+// commit writes a group: what is too large first, the rest in one transaction.
+func (s *Store) commit(g *group) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.awaitRoom(); err != nil {
+		return err
+	}
+	if before := s.options.Faults.BeforeCommit; before != nil {
+		if err := before(); err != nil {
+			return err
+		}
+	}
+	records := g.encode()
+	for _, b := range g.blobs {
+		if err := s.commitParts(b); err != nil {
+			return err
+		}
+	}
+	if err := s.commitRecords(records); err != nil {
+		return err
+	}
+	if s.options.Sync == SyncAlways {
+		if err := s.folder.Sync(); err != nil {
+			return err
+		}
+	}
+	if after := s.options.Faults.AfterCommit; after != nil {
+		return after()
+	}
+	return nil
+}
+
+// encode lists the records of a group. Bodies that are too large become blobs.
+func (g *group) encode() []record {
+	records := g.records
+	if len(g.acks)+len(g.received) > 0 {
+		records = append(records, record{idKey(keyAcks, g.id), g.encodeAcks()})
+	}
+	for _, b := range g.builders {
+		h := b.head()
+		b.chunk.size = int64(len(h))
+		records = append(records, record{idKey(keyHead, b.chunk.id), h})
+		if b.inlined() {
+			continue
+		}
+		b.chunk.size += int64(len(b.body))
+		b.chunk.parts = partCount(len(b.body))
+		if b.chunk.parts > 1 {
+			g.blobs = append(g.blobs, blob{b.chunk.id, b.body})
+			continue
+		}
+		records = append(records, record{bodyKey(b.chunk.id, 0), b.body})
+	}
+	return records
+}
+
+// commitParts writes a blob, a part in a transaction. Until a record refers to them nobody knows of the parts.
+func (s *Store) commitParts(b blob) error {
+	for part := range partCount(len(b.data)) {
+		value := b.data[part*partBytes : min((part+1)*partBytes, len(b.data))]
+		if err := s.commitOnce([]record{{bodyKey(b.id, part), value}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitRecords writes records all or none: in a transaction, or, where they are too many, with a journal before.
+func (s *Store) commitRecords(records []record) error {
+	err := s.commitOnce(records)
+	if !errors.Is(err, badger.ErrTxnTooBig) {
+		return err
+	}
+	journal := encodeJournal(records)
+	if len(journal) > journalMax {
+		return fmt.Errorf("%w: %d bytes of records", errTooLarge, len(journal))
+	}
+	if err := s.commitOnce([]record{{[]byte{keyJournal}, journal}}); err != nil {
+		return err
+	}
+	return s.replay(records)
+}
+
+// replay writes records that a journal holds, and deletes it.
+func (s *Store) replay(records []record) error {
+	const some = 1000
+	for len(records) > 0 {
+		n := min(some, len(records))
+		if err := s.commitSome(records[:n]); err != nil {
+			return err
+		}
+		records = records[n:]
+	}
+	return s.commitOnce([]record{{[]byte{keyJournal}, nil}})
+}
+
+// commitSome writes records in as many transactions as it takes.
+func (s *Store) commitSome(records []record) error {
+	err := s.commitOnce(records)
+	if !errors.Is(err, badger.ErrTxnTooBig) || len(records) == 1 {
+		return err
+	}
+	half := len(records) / 2
+	if err := s.commitSome(records[:half]); err != nil {
+		return err
+	}
+	return s.commitSome(records[half:])
+}
+
+// commitOnce writes records in one transaction, and returns when they are as safe as the sync mode says.
+func (s *Store) commitOnce(records []record) error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	for _, r := range records {
+		var err error
+		if r.value == nil {
+			err = txn.Delete(r.key)
+		} else {
+			err = txn.SetEntry(badger.NewEntry(r.key, r.value))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := txn.Commit(); err != nil {
+		return err
+	}
+	// Badger only logs it when the fsync of a value log file fails.
+	return s.swallowed.get()
+}
+
+// written tells the index what a group that is on disk, or not, means for it.
+func (s *Store) written(g *group, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.err = s.failed; g.err != nil {
+		return
+	}
+	s.stats.Commits++
+	s.stats.CommitTime += took
+	if len(g.acks)+len(g.received) > 0 {
+		s.logs = append(s.logs, g.id)
+	}
+	for _, b := range g.builders {
+		s.storedLocked(b.chunk)
+		s.spareLocked(b)
+	}
+	for _, m := range g.moved {
+		s.movedLocked(m)
+	}
+	for _, c := range g.dropped {
+		s.freedBytes += c.size
+		s.stats.Chunks--
+		s.stats.ChunkBytes -= c.size
+	}
+	s.moved.Broadcast()
+}
+
+// spareLocked keeps the buffer of a builder for another, if it is of the usual size.
+func (s *Store) spareLocked(b *builder) {
+	const spareMax, bufferMax = 4, 2 * chunkBytes
+	if len(s.spare) < spareMax && cap(b.body) <= bufferMax && cap(b.body) >= chunkBytes/4 {
+		s.spare = append(s.spare, b.body)
+	}
+	b.body, b.index = nil, nil
+}
+
+// tellGroups is the teller: it tells Waiters in order while the committer writes the next group.
+func (s *Store) tellGroups() {
+	for g := range s.told {
+		for _, w := range g.waiters {
+			w.Stored(g.err)
+		}
+		s.mu.Lock()
+		notify := s.notify
+		s.mu.Unlock()
+		if notify != nil && len(g.waiters) > 0 {
+			notify()
+		}
+	}
+}

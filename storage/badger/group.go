@@ -1,0 +1,150 @@
+package badger
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/penstockmq/penstock/storage"
+)
+
+// A group is what shares a transaction and an fsync, in the order of the calls. While it is the last of
+// Store.groups it is filled under Store.mu; then it belongs to the committer, then to the teller.
+type group struct {
+	id       uint64 // of its acks record; the chunks in it have larger ones
+	waiters  []storage.Waiter
+	awaited  bool // somebody waits, or it must not be delayed
+	records  []record
+	acks     []ackItem
+	received []receivedItem
+	builders []*builder // the last one is filled
+	blobs    []blob     // written before it
+	bytes    int        // about what it takes in memory
+	born     time.Time
+
+	// What becomes of the index when it is committed.
+	dropped []*chunk  // deleted by it
+	moved   []movedTo // copied by it
+
+	err error // what the teller says
+}
+
+// A blob is a value too large for a transaction: it is written in parts.
+type blob struct {
+	id   uint64
+	data []byte
+}
+
+// movedTo says that what was live in chunks is now in another.
+type movedTo struct {
+	from []*chunk
+	to   *builder
+}
+
+// A record is a key with its value; without one it is deleted.
+type record struct {
+	key   []byte
+	value []byte
+}
+
+// An ackItem says that count numbers from first on came to a progress.
+type ackItem struct {
+	handle   uint64
+	first    uint64
+	count    uint64
+	progress storage.Progress
+}
+
+// A receivedItem is a QoS 2 identifier that came or went.
+type receivedItem struct {
+	handle uint64
+	id     uint16
+	put    bool
+}
+
+const (
+	// groupBytes closes a group: larger ones share an fsync no better, and everyone in one waits for all of it.
+	groupBytes = 4 << 20
+	// groupRecords closes one too, so that its small records fit a transaction.
+	groupRecords = 2000
+	// chunkBytes closes a chunk: a reader takes a whole one.
+	chunkBytes = 256 << 10
+	recordCost = 64 // bytes of memory of an item or record beside its contents
+)
+
+func (g *group) full() bool { return g.bytes >= groupBytes || len(g.records) >= groupRecords }
+
+func (g *group) empty() bool {
+	return len(g.records)+len(g.acks)+len(g.received)+len(g.builders) == 0
+}
+
+func (g *group) put(key, value []byte) {
+	g.records = append(g.records, record{key, value})
+	g.bytes += len(key) + len(value) + recordCost
+}
+
+// ack adds an acknowledgement; it joins the last of its queue with that progress if it is the next number.
+func (g *group) ack(q *queue, seq uint64, p storage.Progress) {
+	if q.group != g {
+		q.group, q.tails = g, [progressCount]int{}
+	}
+	if at := q.tails[p]; at > 0 {
+		if item := &g.acks[at-1]; item.first+item.count == seq {
+			item.count++
+			return
+		}
+	}
+	g.acks = append(g.acks, ackItem{handle: q.handle, first: seq, count: 1, progress: p})
+	q.tails[p] = len(g.acks)
+	g.bytes += recordCost
+}
+
+func (g *group) receive(q *queue, id uint16, put bool) {
+	g.received = append(g.received, receivedItem{q.handle, id, put})
+	g.bytes += recordCost
+}
+
+// encodeAcks is the record of acknowledgements and received identifiers.
+func (g *group) encodeAcks() []byte {
+	b := newRecord(16 + 8*len(g.acks) + 8*len(g.received))
+	b = binary.AppendUvarint(b, uint64(len(g.acks)))
+	for _, a := range g.acks {
+		b = binary.AppendUvarint(b, a.handle)
+		b = binary.AppendUvarint(b, a.first)
+		b = binary.AppendUvarint(b, a.count<<2|uint64(a.progress))
+	}
+	b = binary.AppendUvarint(b, uint64(len(g.received)))
+	for _, r := range g.received {
+		b = binary.AppendUvarint(b, r.handle)
+		put := uint64(0)
+		if r.put {
+			put = 1
+		}
+		b = binary.AppendUvarint(b, uint64(r.id)<<1|put)
+	}
+	return seal(b)
+}
+
+// decodeAcks reads what encodeAcks wrote.
+func decodeAcks(rec []byte) (acks []ackItem, received []receivedItem, err error) {
+	b, err := unseal(rec)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &cursor{rest: b}
+	for range c.count(3) {
+		a := ackItem{handle: c.uvarint(), first: c.uvarint()}
+		n := c.uvarint()
+		a.count, a.progress = n>>2, storage.Progress(n&3)
+		if a.count > marksMax {
+			return nil, nil, errMalformed
+		}
+		acks = append(acks, a)
+	}
+	for range c.count(2) {
+		r := receivedItem{handle: c.uvarint()}
+		n := c.uvarint()
+		r.id, r.put = uint16(n>>1), n&1 != 0
+		received = append(received, r)
+	}
+	return acks, received, c.end()
+}

@@ -1,0 +1,132 @@
+package badger
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+	"sort"
+)
+
+// A queue is what memory knows of a session: its numbers, not its messages. Store.mu guards it.
+type queue struct {
+	// Fixed when it is made.
+	id     string
+	handle uint64 // names it on disk; never given twice
+
+	next     uint64 // number the next message gets
+	runs     []run  // where the numbers lie, in order
+	marks    marks
+	live     int                 // numbers that are not Done
+	received map[uint16]struct{} // QoS 2 identifiers; nil until the first
+	// dirtySince is the id of the group that first changed it after its last checkpoint; 0 if there was none.
+	dirtySince uint64
+
+	// Where it stands in the group and the builder that are filled now; worthless once they are others.
+	group *group
+	tails [progressCount]int // index in group.acks of its last of each progress, plus one
+	build *builder
+	slot  int // in build.queues
+}
+
+// progressCount is how many steps a delivery has.
+const progressCount = 4
+
+// A run says that the numbers from first to last lie in a chunk. Those between that do not are Done.
+type run struct {
+	chunk       *chunk
+	first, last uint64
+}
+
+// A chunk is a place on disk with messages in it. Store.mu guards it.
+type chunk struct {
+	id      uint64
+	size    int64 // bytes of its records
+	live    int   // entries that are not Done
+	total   int   // entries it was made with
+	sparse  int   // at this many live entries or fewer it is worth copying
+	expires int64 // when a message in it expires next, Unix nanoseconds; 0 is never
+	heap    int   // place in the expiry heap, plus one
+	state   chunkState
+}
+
+// chunkState goes from new on, never back; moving ends in dead.
+type chunkState byte
+
+const (
+	chunkNew    chunkState = iota // not committed
+	chunkStored                   // committed: can be read
+	chunkMoving                   // what is live in it is copied elsewhere
+	chunkDead                     // nothing in it is wanted
+)
+
+// append gives the next number to an entry in a chunk.
+func (q *queue) append(c *chunk) uint64 {
+	seq := q.next
+	q.next++
+	q.live++
+	c.live++
+	c.total++
+	if n := len(q.runs); n > 0 && q.runs[n-1].chunk == c {
+		q.runs[n-1].last = seq
+		return seq
+	}
+	q.runs = append(q.runs, run{chunk: c, first: seq, last: seq})
+	return seq
+}
+
+// find is the index of the first run that ends at seq or later.
+func (q *queue) find(seq uint64) int {
+	return sort.Search(len(q.runs), func(i int) bool { return q.runs[i].last >= seq })
+}
+
+// trim forgets the runs below the floor.
+func (q *queue) trim() {
+	q.marks.trim(q.next)
+	n := 0
+	for n < len(q.runs) && q.runs[n].last < q.marks.floor {
+		n++
+	}
+	q.runs = q.runs[n:]
+	if len(q.runs) == 0 {
+		q.runs = nil
+	}
+}
+
+// encodeState is the record of a checkpoint: everything that the log said of the queue up to the group as.
+func (q *queue) encodeState(as uint64) []byte {
+	b := newRecord(32 + 3*len(q.received))
+	b = binary.AppendUvarint(b, as)
+	b = binary.AppendUvarint(b, q.next)
+	b = binary.AppendUvarint(b, uint64(len(q.received)))
+	for _, id := range slices.Sorted(maps.Keys(q.received)) {
+		b = binary.AppendUvarint(b, uint64(id))
+	}
+	return seal(q.marks.appendTo(b))
+}
+
+// decodeState reads what encodeState wrote into q and returns the group.
+func (q *queue) decodeState(record []byte) (as uint64, err error) {
+	b, err := unseal(record)
+	if err != nil {
+		return 0, err
+	}
+	c := &cursor{rest: b}
+	as, q.next = c.uvarint(), c.uvarint()
+	for range c.count(1) {
+		q.receive(uint16(c.uvarint()), true)
+	}
+	q.marks = decodeMarks(c)
+	return as, c.end()
+}
+
+// receive adds or removes a QoS 2 identifier.
+func (q *queue) receive(id uint16, put bool) {
+	if !put {
+		delete(q.received, id)
+		return
+	}
+	if q.received == nil {
+		q.received = make(map[uint16]struct{})
+	}
+	q.received[id] = struct{}{}
+}

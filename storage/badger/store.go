@@ -1,0 +1,164 @@
+package badger
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+
+	"github.com/penstockmq/penstock/storage"
+)
+
+// A Store implements storage.Store.
+type Store struct {
+	// Fixed when Open returns.
+	options Options
+	db      *badger.DB
+	folder  *os.File // fsynced when files come, which Badger does not do
+	cache   *cache
+
+	wake    chan struct{} // something waits for the committer
+	freed   chan struct{} // something waits for the collector
+	stop    chan struct{} // closed by Close
+	told    chan *group   // from the committer to the teller
+	workers sync.WaitGroup
+
+	writing sync.Mutex // held during a transaction; taken before mu
+
+	mu     sync.Mutex // guards what follows
+	moved  *sync.Cond // chunks that were chunkMoving are not any more
+	groups []*group   // waiting for the disk, the oldest first; the last is filled
+	notify func()
+	closed bool
+	failed error // a write failed: nothing is written after it
+	full   bool
+	report Report
+	index
+	work
+	stats Stats
+}
+
+// An index is what memory knows of the disk.
+type index struct {
+	sessions  map[string]*queue
+	handles   map[uint64]*queue
+	retained  map[string]place // large retained messages, by topic
+	nextID    uint64           // for chunks, groups and sessions; never given twice
+	watermark uint64           // what the disk says of nextID: it is never larger
+	waiting   int              // bytes in groups
+}
+
+// work is what is to be done behind the writers.
+type work struct {
+	dirty       []*queue // changed since their checkpoint, the oldest first
+	dead        []*chunk // to be deleted
+	deadBytes   int64
+	logs        []uint64 // ids of acks records on disk
+	garbage     []uint64 // handles of deleted sessions whose records are to be deleted
+	small       []*chunk // candidates for being copied together
+	sparse      []*chunk // the same, because most in them is done
+	sparseBytes int64
+	expiry      expiryHeap
+	tidied      time.Time // when housekeeping was last looked at
+	roomSeen    time.Time // when free space was last looked at
+	freedBytes  int64     // deleted and not yet given back
+	spare       [][]byte  // buffers of builders
+}
+
+// waitingMax bounds what waits for the disk in memory. Whoever respects the windows of its clients never gets
+// there: 4096 publishers with 64 messages of 1 KiB do. Acknowledgements and deletions pass.
+const waitingMax = 256 << 20
+
+// Notify implements storage.Store.
+func (s *Store) Notify(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notify = f
+}
+
+// refuse says why a write cannot be accepted.
+func (s *Store) refuseLocked(needsRoom bool) error {
+	switch {
+	case s.failed != nil:
+		return s.failed
+	case s.closed:
+		return storage.ErrClosed
+	case needsRoom && (s.full || s.waiting > waitingMax):
+		return storage.ErrFull
+	}
+	return nil
+}
+
+// openLocked is the group that takes the next write.
+func (s *Store) openLocked() *group {
+	if n := len(s.groups); n > 0 && !s.groups[n-1].full() {
+		return s.groups[n-1]
+	}
+	g := &group{id: s.takeIDLocked(), born: time.Now()}
+	if s.nextID+idsAhead/2 > s.watermark {
+		s.watermark = s.nextID + idsAhead
+		g.put([]byte{keyWatermark}, encodeWatermark(s.watermark))
+	}
+	s.groups = append(s.groups, g)
+	return g
+}
+
+// idsAhead is how many ids are reserved on disk at a time; half of it is far more than a group can take.
+const idsAhead = 1 << 20
+
+func (s *Store) takeIDLocked() uint64 {
+	id := s.nextID
+	s.nextID++
+	return id
+}
+
+// addedLocked ends a write to g, which had so many bytes before.
+func (s *Store) addedLocked(g *group, before int, w storage.Waiter) {
+	s.waiting += g.bytes - before
+	if w != nil {
+		g.waiters = append(g.waiters, w)
+		g.awaited = true
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close implements storage.Store.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if first {
+		close(s.stop)
+	}
+	s.workers.Wait()
+	if !first {
+		return nil
+	}
+	s.cache.drop()
+	err := errors.Join(s.db.Close(), s.folder.Close())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		return s.failed
+	}
+	return err
+}
+
+// fail makes err the reason of every refusal from now on.
+func (s *Store) fail(err error) {
+	s.mu.Lock()
+	first := s.failed == nil
+	if first {
+		s.failed = err
+	}
+	s.mu.Unlock()
+	if first {
+		s.options.Log.Error("storage: a write failed; nothing is acknowledged any more", "err", err)
+	}
+}

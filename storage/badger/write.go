@@ -1,0 +1,270 @@
+package badger
+
+import (
+	"fmt"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/storage"
+)
+
+// Enqueue implements storage.Store.
+func (s *Store) Enqueue(e *storage.Enqueue, w storage.Waiter) (pending bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuseLocked(true); err != nil {
+		return false, err
+	}
+	g := s.openLocked()
+	before := g.bytes
+	if e.Received != nil {
+		s.receiveLocked(g, *e.Received, true)
+	}
+	s.enqueueLocked(g, e)
+	if e.Retain {
+		s.retainLocked(g, e.Message)
+	}
+	s.addedLocked(g, before, w)
+	return true, nil
+}
+
+// enqueueLocked puts the message in the chunk that is filled, if anybody known is to get it.
+func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) {
+	known := 0
+	for i := range e.To {
+		e.To[i].Seq = 0
+		if s.sessions[e.To[i].Session] != nil {
+			known++
+		}
+	}
+	if known == 0 {
+		return
+	}
+	b := s.builderLocked(g)
+	before := b.bytes()
+	b.addMessage(e.Message, known)
+	for i := range e.To {
+		to := &e.To[i]
+		q := s.sessions[to.Session]
+		if q == nil {
+			continue
+		}
+		to.Seq = q.append(b.chunk)
+		if q.build != b {
+			q.build, q.slot = b, b.addQueue(q.handle, to.Seq)
+		}
+		b.addEntry(q.slot, to.Seq, to)
+		s.dirtyLocked(g, q)
+	}
+	g.bytes += b.bytes() - before
+}
+
+// builderLocked is the chunk that takes the next message.
+func (s *Store) builderLocked(g *group) *builder {
+	if n := len(g.builders); n > 0 && g.builders[n-1].bytes() < chunkBytes && !g.builders[n-1].copied {
+		return g.builders[n-1]
+	}
+	b := &builder{chunk: &chunk{id: s.takeIDLocked()}}
+	if n := len(s.spare); n > 0 {
+		b.body, s.spare = s.spare[n-1][:0], s.spare[:n-1]
+	}
+	g.builders = append(g.builders, b)
+	g.bytes += recordCost
+	return b
+}
+
+// Ack implements storage.Store. Progress never goes back; what is unknown is ignored.
+func (s *Store) Ack(a storage.Ack, w storage.Waiter) (pending bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuseLocked(false); err != nil {
+		return false, err
+	}
+	q := s.sessions[a.Session]
+	moves := q != nil && q.moves(a.Seq, a.Progress)
+	if !moves && w == nil {
+		return false, nil
+	}
+	g := s.openLocked() // a Waiter hears after those before it, even if there is nothing to write
+	before := g.bytes
+	if moves {
+		s.ackLocked(g, q, a.Seq, a.Progress)
+	}
+	s.addedLocked(g, before, w)
+	return true, nil
+}
+
+// moves reports whether an acknowledgement says something new.
+func (q *queue) moves(seq uint64, p storage.Progress) bool {
+	return seq != 0 && seq < q.next && p <= storage.Done && q.marks.get(seq) < p
+}
+
+func (s *Store) ackLocked(g *group, q *queue, seq uint64, p storage.Progress) {
+	q.marks.set(seq, p)
+	g.ack(q, seq, p)
+	s.dirtyLocked(g, q)
+	if p != storage.Done {
+		return
+	}
+	q.live--
+	c := q.runs[q.find(seq)].chunk
+	c.live--
+	if seq == q.marks.floor {
+		q.trim()
+	}
+	s.reviewLocked(c)
+}
+
+// Update implements storage.Store. A change that belongs to a session without a record is ignored.
+func (s *Store) Update(changes []storage.Change, w storage.Waiter) (pending bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuseLocked(s.needsRoomLocked(changes)); err != nil {
+		return false, err
+	}
+	g := s.openLocked()
+	before := g.bytes
+	for _, c := range changes {
+		s.applyLocked(g, c)
+	}
+	s.addedLocked(g, before, w)
+	return true, nil
+}
+
+// needsRoomLocked reports whether changes add something. The record of a session that is known replaces another.
+func (s *Store) needsRoomLocked(changes []storage.Change) bool {
+	for _, c := range changes {
+		switch c := c.(type) {
+		case storage.PutSession:
+			if s.sessions[c.Session.ID] == nil {
+				return true
+			}
+		case storage.PutSubscription, storage.PutReceived:
+			return true
+		case storage.PutRetained:
+			if len(c.Message.Payload) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *Store) applyLocked(g *group, c storage.Change) {
+	switch c := c.(type) {
+	case storage.PutSession:
+		s.putSessionLocked(g, &c.Session)
+	case storage.DeleteSession:
+		s.deleteSessionLocked(g, c.ID)
+	case storage.PutSubscription:
+		if q := s.sessions[c.Subscription.Session]; q != nil {
+			g.put(subscriptionKey(q.handle, c.Subscription.Filter), encodeSubscription(&c.Subscription))
+		}
+	case storage.DeleteSubscription:
+		if q := s.sessions[c.Session]; q != nil {
+			g.put(subscriptionKey(q.handle, c.Filter), nil)
+		}
+	case storage.PutRetained:
+		s.retainLocked(g, c.Message)
+	case storage.DeleteRetained:
+		s.deleteRetainedLocked(g, c.Topic)
+	case storage.PutReceived:
+		s.receiveLocked(g, c.Received, true)
+	case storage.DeleteReceived:
+		s.receiveLocked(g, c.Received, false)
+	case storage.PutCounters:
+		for name, value := range c.Values {
+			g.put(nameKey([]byte{keyCounter}, name), encodeCounter(name, value))
+		}
+	default:
+		panic(fmt.Sprintf("badger: unknown change %T", c))
+	}
+}
+
+func (s *Store) putSessionLocked(g *group, record *storage.Session) {
+	q := s.sessions[record.ID]
+	if q == nil {
+		q = newQueue(record.ID, s.takeIDLocked())
+		s.sessions[q.id], s.handles[q.handle] = q, q
+	}
+	g.put(idKey(keySession, q.handle), encodeSession(record))
+}
+
+func newQueue(id string, handle uint64) *queue {
+	return &queue{id: id, handle: handle, next: 1, marks: marks{floor: 1}}
+}
+
+// deleteSessionLocked deletes the one record that makes the others of a session count. They follow later.
+func (s *Store) deleteSessionLocked(g *group, id string) {
+	q := s.sessions[id]
+	if q == nil {
+		return
+	}
+	delete(s.sessions, id)
+	delete(s.handles, q.handle)
+	g.put(idKey(keySession, q.handle), nil)
+	s.garbage = append(s.garbage, q.handle)
+	for _, r := range q.runs {
+		r.chunk.live -= q.marks.count(r.first, r.last)
+		s.reviewLocked(r.chunk)
+	}
+	q.runs, q.live = nil, 0
+}
+
+func (s *Store) receiveLocked(g *group, r storage.Received, put bool) {
+	q := s.sessions[r.Session]
+	if q == nil {
+		return
+	}
+	if _, have := q.received[r.ID]; have == put {
+		return
+	}
+	q.receive(r.ID, put)
+	g.receive(q, r.ID, put)
+	s.dirtyLocked(g, q)
+}
+
+// retainLocked makes m the retained message of its topic. One without a payload deletes it [MQTT5-3.3.1-6].
+func (s *Store) retainLocked(g *group, m *packet.Message) {
+	s.deletePartsLocked(g, m.Topic)
+	if len(m.Payload) == 0 {
+		g.put(retainedKey(m.Topic), nil)
+		return
+	}
+	if m.Size() <= partBytes/2 {
+		g.put(retainedKey(m.Topic), encodeRetained(m))
+		s.freedBytes += int64(m.Size()) // the next one replaces it
+		return
+	}
+	data := appendRetained(nil, m)
+	p := place{id: s.takeIDLocked(), length: uint64(len(data)), sum: checksum(data)}
+	s.retained[m.Topic] = p
+	g.blobs = append(g.blobs, blob{p.id, data})
+	g.bytes += len(data)
+	g.put(retainedKey(m.Topic), encodePlace(p))
+}
+
+func (s *Store) deleteRetainedLocked(g *group, topic string) {
+	s.deletePartsLocked(g, topic)
+	g.put(retainedKey(topic), nil)
+}
+
+// deletePartsLocked deletes what a large retained message left.
+func (s *Store) deletePartsLocked(g *group, topic string) {
+	p, large := s.retained[topic]
+	if !large {
+		return
+	}
+	delete(s.retained, topic)
+	for part := range partCount(int(p.length)) {
+		g.put(bodyKey(p.id, part), nil)
+	}
+	s.freedBytes += int64(p.length)
+}
+
+// dirtyLocked notes that the log says more of a queue than its last checkpoint.
+func (s *Store) dirtyLocked(g *group, q *queue) {
+	if q.dirtySince == 0 {
+		q.dirtySince = g.id
+		s.dirty = append(s.dirty, q)
+	}
+}
