@@ -77,8 +77,8 @@ type conn struct {
 	sendWill    bool // the end of this connection publishes the will
 	endReason   string
 	answers     []func(t *turn) error // for the feeding goroutine
-	feeding     bool                  // feed is at work
-	rested      []func()              // to be called when it is not
+	busy        int                   // feed is at work, attach has not cleared up yet
+	rested      []func()              // to be called when neither is
 	aliasesOut  map[string]uint16
 	maxPacket   uint32 // the client's, 0 is no limit
 	aliasMax    uint16 // the client's
@@ -116,22 +116,24 @@ func (c *conn) feed(t *turn, b []byte) {
 	}
 }
 
-// rest ends feed.
+// rest ends what busy counts.
 func (c *conn) rest() {
 	c.mu.Lock()
-	rested := c.rested
-	c.feeding, c.rested = false, nil
+	var rested []func()
+	if c.busy--; c.busy == 0 {
+		rested, c.rested = c.rested, nil
+	}
 	c.mu.Unlock()
 	for _, f := range rested {
 		f()
 	}
 }
 
-// whenRested calls f when feed is not at work, now or as soon as it has ended: what a connection that is being closed has begun
-// is then done.
+// whenRested calls f when the connection is not busy, now or as soon as it is not: what a connection that is being
+// closed has begun is then done.
 func (c *conn) whenRested(f func()) {
 	c.mu.Lock()
-	if c.feeding {
+	if c.busy > 0 {
 		c.rested = append(c.rested, f)
 		f = nil
 	}
@@ -325,7 +327,7 @@ func (c *conn) post(answer func(t *turn) error) {
 func (c *conn) takeAnswers() []func(t *turn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.feeding = true
+	c.busy++
 	if c.throttled && c.outbox.size <= c.b.limits.MaxOutboxBytes {
 		c.throttled = false
 		c.waits--

@@ -13,6 +13,7 @@ const payloadByReference = 4 << 10
 // copied into one buffer, so that a flush is one write; large payloads are only referred to.
 type outbox struct {
 	buf  []byte
+	box  *[]byte // what buf came in; it goes back to buffers in it, so that this allocates nothing
 	refs []reference
 	size int // bytes in buf and refs
 }
@@ -31,7 +32,8 @@ const bufferKeep = 256 << 10
 // open returns the buffer to append to; close must follow with what came of it.
 func (o *outbox) open() []byte {
 	if o.buf == nil {
-		o.buf = *buffers.Get().(*[]byte)
+		o.box = buffers.Get().(*[]byte)
+		o.buf = *o.box
 	}
 	return o.buf
 }
@@ -49,7 +51,7 @@ func (o *outbox) refer(b []byte) {
 
 // take moves everything out.
 func (o *outbox) take() parcel {
-	p := parcel{buf: o.buf, rest: o.buf}
+	p := parcel{buf: o.buf, box: o.box, rest: o.buf}
 	if len(o.refs) > 0 {
 		p.chunks = make(net.Buffers, 0, 2*len(o.refs)+1)
 		from := 0
@@ -72,6 +74,7 @@ func (o *outbox) take() parcel {
 // A parcel is what one flush took out of an outbox: either rest, or chunks when payloads are referred to.
 type parcel struct {
 	buf    []byte // the whole buffer, to be recycled
+	box    *[]byte
 	rest   []byte // not written yet
 	chunks net.Buffers
 }
@@ -106,9 +109,9 @@ func (p *parcel) wrote(n int) {
 
 // free recycles the buffer. The parcel must not be used any more.
 func (p *parcel) free() {
-	if p.buf != nil && cap(p.buf) <= bufferKeep {
-		b := p.buf[:0]
-		buffers.Put(&b)
+	if p.box != nil && cap(p.buf) <= bufferKeep {
+		*p.box = p.buf[:0]
+		buffers.Put(p.box)
 	}
 	*p = parcel{}
 }

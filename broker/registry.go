@@ -123,23 +123,47 @@ func (c *conn) sessionExpiry() uint32 {
 	return min(asked, c.b.limits.MaxSessionExpiry)
 }
 
-// attach gives the connection its session and sends CONNACK once the store has it.
+// attach gives the connection its session and sends CONNACK once the store has it. What the client sends on the new connection
+// must not be routed before what it sent on one that is taken over: so it waits until that one has handled the packet it is
+// at [MQTT5-4.6.0-5].
 func (c *conn) attach(t *turn, data []byte) error {
 	got, err := c.b.sessions.claim(t, c)
 	if err != nil {
 		return err
 	}
 	c.b.counters.connected()
-	if got.oldConn != nil { // [MQTT5-3.1.4-3] [MQTT311-3.1.4-2]
-		got.oldConn.end(t, packet.SessionTakenOver, "another connection took the session", "session taken over")
+	c.waits++
+	c.mu.Lock()
+	c.busy++
+	c.mu.Unlock()
+	done := func(err error) {
+		c.post(func(t *turn) error {
+			c.waits--
+			return c.attached(t, got, data, err)
+		})
 	}
-	return c.attachAfter(t, got.oldConn, func(t *turn) error { return c.attachClaimed(t, got, data) })
+	if got.oldConn == nil {
+		c.b.settleClaim(t, c, got, done)
+		c.rest()
+		return nil
+	}
+	// [MQTT5-3.1.4-3] [MQTT311-3.1.4-2]
+	got.oldConn.end(t, packet.SessionTakenOver, "another connection took the session", "session taken over")
+	got.oldConn.whenRested(func() {
+		t := c.b.begin()
+		defer t.end()
+		c.b.settleClaim(t, c, got, done)
+		c.rest()
+	})
+	return nil
 }
 
-// attachClaimed clears up after what was there before, and stores what is there now.
-func (c *conn) attachClaimed(t *turn, got claim, data []byte) error {
+// settleClaim clears up after what was there before, and stores what is there now, so that a client that is told of a new
+// session never meets the old one again after a crash. It does so even if the new connection has ended by now. done is told
+// when the store has it.
+func (b *Broker) settleClaim(t *turn, c *conn, got claim, done func(err error)) {
 	if got.oldWill != nil {
-		c.b.publishWill(t, got.session.client.Load(), got.oldWill)
+		b.publishWill(t, got.session.client.Load(), got.oldWill)
 	}
 	if got.changed {
 		got.session.recheck()
@@ -147,59 +171,38 @@ func (c *conn) attachClaimed(t *turn, got claim, data []byte) error {
 	var changes []storage.Change
 	if got.ended != nil {
 		got.ended.clear(t)
-		c.b.hooks.OnSessionEnd(c.client.ID, "replaced by a clean start")
-		changes = c.b.discard(got.ended)
+		b.hooks.OnSessionEnd(c.client.ID, "replaced by a clean start")
+		changes = b.discard(got.ended)
 	}
 	if got.session.durable {
 		got.session.mu.Lock()
-		changes = append(changes, got.session.recordLocked(0))
+		if !got.session.ended { // by yet another connection
+			changes = append(changes, got.session.recordLocked(0))
+		}
 		got.session.mu.Unlock()
 	}
-	return c.attachStored(t, changes, got.present, data)
-}
-
-// attachAfter goes on when the connection that lost the session has handled the packet it is at, so that what the client sends
-// on the new one is not routed before what it sent on the old one [MQTT5-4.6.0-5].
-func (c *conn) attachAfter(t *turn, old *conn, goOn func(t *turn) error) error {
-	if old == nil {
-		return goOn(t)
-	}
-	c.waits++
-	old.whenRested(func() {
-		c.post(func(t *turn) error {
-			c.waits--
-			return goOn(t)
-		})
-	})
-	return nil
-}
-
-// attachStored waits for the store, so that a client that was told of a new session never
-// meets the old one again after a crash.
-func (c *conn) attachStored(t *turn, changes []storage.Change, present bool, data []byte) error {
 	if len(changes) == 0 {
-		return c.accepted(t, present, data)
+		done(nil)
+		return
 	}
-	c.waits++
-	done := func(t *turn, err error) error {
-		c.waits--
-		if err != nil {
-			if !present { // the client is not told of it, so it must not be there next time
-				c.session.changeExpiry(0)
-			}
-			return packet.Refuse(packet.ServerUnavailable, "the session cannot be stored")
-		}
-		return c.accepted(t, present, data)
+	stored := func(err error) {
+		b.storeResult(false, err)
+		done(err)
 	}
-	pending, err := c.b.store.Update(changes, waiter(func(err error) {
-		c.b.storeResult(false, err)
-		c.post(func(t *turn) error { return done(t, err) })
-	}))
-	if pending {
-		return nil
+	if pending, err := b.store.Update(changes, waiter(stored)); !pending {
+		stored(err)
 	}
-	c.b.storeResult(false, err)
-	return done(t, err)
+}
+
+// attached answers CONNECT when the store has the session, or has refused it.
+func (c *conn) attached(t *turn, got claim, data []byte, err error) error {
+	if err == nil {
+		return c.accepted(t, got.present, data)
+	}
+	if !got.present { // the client is not told of the session, so it must not be there next time
+		c.session.changeExpiry(0)
+	}
+	return packet.Refuse(packet.ServerUnavailable, "the session cannot be stored")
 }
 
 // A waiter is a storage.Waiter made of a function.

@@ -8,8 +8,8 @@
 // # Packet identifiers
 //
 // Messages towards the client are numbered from 1 on; the packet identifier of number n is (n-1) mod 65535 + 1,
-// and no more than 65534 numbers are open at once. So an identifier survives a restart without being stored,
-// and every lookup is an index into a ring.
+// and no message is sent whose number is 65534 or more above the oldest unacknowledged one. So an identifier
+// survives a restart without being stored, and every lookup is an index into a ring.
 //
-// It is tested against a simple model by random operations and by fuzzing.
+// It is tested by tables named after the statements, and against a simple model by random operations and by fuzzing.
 package session

@@ -85,11 +85,9 @@ func (s *Store) write(g *group) {
 
 // commit writes a group: what is too large first, the rest in one transaction.
 func (s *Store) commit(g *group) error {
+	s.awaitRoom() // before the lock: the collector needs it to make room
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.awaitRoom(); err != nil {
-		return err
-	}
 	if before := s.options.Faults.BeforeCommit; before != nil {
 		if err := before(); err != nil {
 			return err
@@ -223,15 +221,16 @@ func (s *Store) written(g *group, took time.Duration) {
 	}
 	s.stats.Commits++
 	s.stats.CommitTime += took
+	s.committed = g.id
 	if len(g.acks)+len(g.received) > 0 {
 		s.logs = append(s.logs, g.id)
+	}
+	for _, m := range g.moved {
+		s.movedLocked(m) // before storedLocked: it counts what is live in the copy
 	}
 	for _, b := range g.builders {
 		s.storedLocked(b.chunk)
 		s.spareLocked(b)
-	}
-	for _, m := range g.moved {
-		s.movedLocked(m)
 	}
 	for _, c := range g.dropped {
 		s.freedBytes += c.size

@@ -14,7 +14,7 @@ type head struct {
 	inline   []byte // the body itself, if it is small
 	queues   []uint64
 	messages []headMessage
-	entries  []headEntry // in the order of the messages; those of one queue in the order of their numbers
+	entries  []headEntry // in the order of the messages
 }
 
 // A headMessage is a message as a head knows it.
@@ -108,7 +108,7 @@ func (b *builder) addEntry(queue int, seq uint64, e *storage.Entry) {
 	}
 	b.index = binary.AppendUvarint(b.index, uint64(queue)<<entryBits|bits)
 	q := &b.queues[queue]
-	b.index = binary.AppendUvarint(b.index, seq-q.last-1)
+	b.index = binary.AppendVarint(b.index, int64(seq-q.last-1))
 	q.last = seq
 	if bits&entryIDs != 0 {
 		b.index = binary.AppendUvarint(b.index, uint64(len(e.SubscriptionIDs)))
@@ -205,10 +205,10 @@ func (h *head) decodeEntries(c *cursor, next []uint64) {
 			return
 		}
 		e := headEntry{
-			seq: next[queue] + c.uvarint(), queue: int32(queue), message: int32(len(h.messages) - 1),
+			seq: next[queue] + uint64(c.varint()), queue: int32(queue), message: int32(len(h.messages) - 1),
 			qos: byte(bits & entryQoS), retain: bits&entryRetain != 0,
 		}
-		if e.seq < next[queue] || e.seq == 0 { // it went round
+		if e.seq-1 >= 1<<63 { // zero, or below it
 			c.fail()
 			return
 		}

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"sort"
+
+	"github.com/penstockmq/penstock/storage"
 )
 
 // A queue is what memory knows of a session: its numbers, not its messages. Store.mu guards it.
@@ -28,8 +30,11 @@ type queue struct {
 	slot  int // in build.queues
 }
 
-// progressCount is how many steps a delivery has.
-const progressCount = 4
+// progressDone is the last step of a delivery, and progressCount how many there are.
+const (
+	progressDone  = storage.Done
+	progressCount = progressDone + 1
+)
 
 // A run says that the numbers from first to last lie in a chunk. Those between that do not are Done.
 type run struct {
@@ -41,6 +46,7 @@ type run struct {
 type chunk struct {
 	id      uint64
 	size    int64 // bytes of its records
+	parts   int   // of its body; 0 if that stands in the head
 	live    int   // entries that are not Done
 	total   int   // entries it was made with
 	sparse  int   // at this many live entries or fewer it is worth copying

@@ -67,6 +67,16 @@ func (c *cursor) uvarint() uint64 {
 	return v
 }
 
+func (c *cursor) varint() int64 {
+	v, n := binary.Varint(c.rest)
+	if n <= 0 {
+		c.fail()
+		return 0
+	}
+	c.rest = c.rest[n:]
+	return v
+}
+
 func (c *cursor) byte() byte {
 	if len(c.rest) == 0 {
 		c.fail()

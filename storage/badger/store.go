@@ -14,8 +14,9 @@ import (
 // A Store implements storage.Store.
 type Store struct {
 	// Fixed when Open returns.
-	options Options
-	db      *badger.DB
+	options   Options
+	db        *badger.DB
+	swallowed *swallowed
 	folder  *os.File // fsynced when files come, which Badger does not do
 	cache   *cache
 
@@ -25,7 +26,8 @@ type Store struct {
 	told    chan *group   // from the committer to the teller
 	workers sync.WaitGroup
 
-	writing sync.Mutex // held during a transaction; taken before mu
+	reading sync.RWMutex // held for reading while Badger is read, so that Close can wait
+	writing sync.Mutex   // held during a transaction; taken before mu
 
 	mu     sync.Mutex // guards what follows
 	moved  *sync.Cond // chunks that were chunkMoving are not any more
@@ -56,7 +58,8 @@ type work struct {
 	dead        []*chunk // to be deleted
 	deadBytes   int64
 	logs        []uint64 // ids of acks records on disk
-	garbage     []uint64 // handles of deleted sessions whose records are to be deleted
+	garbage     []gone   // deleted sessions with records left
+	committed   uint64   // id of the last group on disk
 	small       []*chunk // candidates for being copied together
 	sparse      []*chunk // the same, because most in them is done
 	sparseBytes int64
@@ -66,6 +69,9 @@ type work struct {
 	freedBytes  int64     // deleted and not yet given back
 	spare       [][]byte  // buffers of builders
 }
+
+// A gone session was deleted by a group; records that belong to it are left.
+type gone struct{ handle, group uint64 }
 
 // waitingMax bounds what waits for the disk in memory. Whoever respects the windows of its clients never gets
 // there: 4096 publishers with 64 messages of 1 KiB do. Acknowledgements and deletions pass.
@@ -140,7 +146,8 @@ func (s *Store) Close() error {
 	if !first {
 		return nil
 	}
-	s.cache.drop()
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	err := errors.Join(s.db.Close(), s.folder.Close())
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -202,7 +202,7 @@ func (s *Store) deleteSessionLocked(g *group, id string) {
 	delete(s.sessions, id)
 	delete(s.handles, q.handle)
 	g.put(idKey(keySession, q.handle), nil)
-	s.garbage = append(s.garbage, q.handle)
+	s.garbage = append(s.garbage, gone{q.handle, g.id})
 	for _, r := range q.runs {
 		r.chunk.live -= q.marks.count(r.first, r.last)
 		s.reviewLocked(r.chunk)

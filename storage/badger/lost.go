@@ -1,0 +1,132 @@
+package badger
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	badger "github.com/dgraph-io/badger/v4"
+
+	"github.com/penstockmq/penstock/storage"
+)
+
+// A Report says what of a store could not be read. The zero Report is a whole store's.
+type Report struct {
+	Losses []Loss
+	// Aside are the files in which bytes that could not be read are kept.
+	Aside []string
+}
+
+// A Loss is something that was acknowledged and cannot be read.
+type Loss struct {
+	Session string // whose queue it is; empty if it is none's or not known
+	Count   int    // messages; 0 if it is not known
+	First   uint64 // the lowest and the highest number lost
+	Last    uint64
+	What    string // what was found
+}
+
+// String is a line for a person.
+func (l Loss) String() string {
+	if l.Session == "" {
+		return l.What
+	}
+	return fmt.Sprintf("session %q: %d messages lost, numbers %d to %d: %s", l.Session, l.Count, l.First, l.Last, l.What)
+}
+
+// Report says what was found unreadable since Open.
+func (s *Store) Report() Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Report{Losses: append([]Loss(nil), s.report.Losses...), Aside: append([]string(nil), s.report.Aside...)}
+}
+
+func (s *Store) lostLocked(l Loss) {
+	s.report.Losses = append(s.report.Losses, l)
+	s.stats.Lost += uint64(l.Count)
+	s.options.Log.Error("storage: lost", "client", l.Session, "reason", l.String())
+}
+
+// lose gives up a chunk that cannot be read: it says whose messages were in it and keeps its bytes aside.
+func (s *Store) lose(c *chunk, cause error) {
+	s.keepAside(idKey(keyHead, c.id))
+	for part := range max(c.parts, 1) {
+		s.keepAside(bodyKey(c.id, part))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.state == chunkDead {
+		return
+	}
+	g := s.openLocked()
+	what := fmt.Sprintf("chunk %d: %v", c.id, cause)
+	for _, q := range s.handles {
+		if l := s.loseNumbersLocked(g, q, c); l.Count > 0 {
+			l.What = what
+			s.lostLocked(l)
+		}
+	}
+	c.live = 0
+	s.deadLocked(c)
+	s.dead = append(s.dead, c)
+	s.deadBytes += c.size
+	s.moved.Broadcast()
+}
+
+// loseNumbersLocked makes Done what a queue has in a chunk.
+func (s *Store) loseNumbersLocked(g *group, q *queue, c *chunk) Loss {
+	l := Loss{Session: q.id}
+	for _, r := range q.runs {
+		if r.chunk != c {
+			continue
+		}
+		for seq := r.first; seq <= r.last; seq++ {
+			if q.marks.get(seq) == storage.Done {
+				continue
+			}
+			q.marks.set(seq, storage.Done)
+			l.add(seq)
+		}
+	}
+	if l.Count > 0 {
+		q.live -= l.Count
+		q.trim()
+		s.dirtyLocked(g, q)
+	}
+	return l
+}
+
+func (l *Loss) add(seq uint64) {
+	if l.Count == 0 || seq < l.First {
+		l.First = seq
+	}
+	l.Last = max(l.Last, seq)
+	l.Count++
+}
+
+// asideFolder is where bytes are kept that could not be read.
+const asideFolder = "lost+found"
+
+// keepAside writes what is under a key to a file of its own. What Badger cannot read itself is not there to keep.
+func (s *Store) keepAside(key []byte) {
+	var data []byte
+	if err := s.view(func(txn *badger.Txn) (err error) {
+		data, err = value(txn, key)
+		return err
+	}); err != nil {
+		return
+	}
+	name := filepath.Join(s.options.Path, asideFolder, hex.EncodeToString(key))
+	err := os.MkdirAll(filepath.Dir(name), 0o700)
+	if err == nil {
+		err = os.WriteFile(name, data, 0o600)
+	}
+	if err != nil {
+		s.options.Log.Error("storage: cannot keep an unreadable record aside", "err", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.report.Aside = append(s.report.Aside, name)
+}
