@@ -113,8 +113,8 @@ func TestAuthenticatorDecides(t *testing.T) {
 		if got := seen.Load(); got != "renamed staff" {
 			t.Errorf("the authorizer saw %v, want renamed staff", got)
 		}
-		if got := b.Stats().Refused["bad_user_name_or_password"]; got != 1 {
-			t.Errorf("refused %v", b.Stats().Refused)
+		if got := settled(b).Refused["bad_user_name_or_password"]; got != 1 {
+			t.Errorf("refused %v", settled(b).Refused)
 		}
 	})
 }
@@ -146,7 +146,7 @@ func TestPublishAuthorizerDenies(t *testing.T) {
 		from.wantAck(packet.PUBREC, 2, code)
 		from.say("public", "x")
 		to.wantMessage("public", "x")
-		if got := b.Stats().Dropped[hooks.DropNotAuthorized]; got != 3 {
+		if got := settled(b).Dropped[hooks.DropNotAuthorized]; got != 3 {
 			t.Errorf("%d dropped as not authorized, want 3", got)
 		}
 		if got := asked.Load(); got != 2 {

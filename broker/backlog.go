@@ -152,10 +152,37 @@ func (s *liveSession) restoreLocked(t *turn, page []storedDelivery, upTo uint64)
 	if len(page) == 0 { // what was there has expired in the store
 		s.out.Skip(upTo)
 		if b.next == upTo {
-			t.tally.queued -= int64(b.deliveries)
-			t.tally.queuedBytes -= b.bytes
-			b.deliveries, b.bytes, b.missing = 0, 0, nil
+			s.expiredLocked(b.deliveries, b.bytes)
+			b.missing = nil
 		}
+	}
+}
+
+// expiredLocked takes messages off the books that the store dropped.
+func (s *liveSession) expiredLocked(messages int, bytes int64) {
+	c := s.b.counters
+	messages, bytes = min(messages, s.backlog.deliveries), min(bytes, s.backlog.bytes)
+	s.backlog.deliveries -= messages
+	s.backlog.bytes -= bytes
+	c.queued.Add(-int64(messages))
+	c.queuedBytes.Add(-bytes)
+	if messages > 0 {
+		c.drop(hooks.DropExpired, uint64(messages))
+	}
+	s.load.Store(int64(s.waitingLocked()))
+}
+
+// expired is told by the store of messages that it dropped because they expired. Those of a client that is online are noticed
+// when they are read.
+func (b *Broker) expired(key string, messages int, bytes int64) {
+	s := b.sessions.findKey(key)
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn.Load() == nil && !s.ended {
+		s.expiredLocked(messages, bytes)
 	}
 }
 

@@ -100,6 +100,9 @@ func New(o Options) (*Broker, error) {
 	b.groups = newGroups(b.index)
 	chain.OnPanic(b.hookPanicked)
 	b.store.Notify(b.settleStored)
+	if e, ok := b.store.(storage.Expirer); ok {
+		e.OnExpired(b.expired)
+	}
 	if err := b.load(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}

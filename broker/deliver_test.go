@@ -60,7 +60,7 @@ func TestDeliver(t *testing.T) {
 			told[qos].want(t, "success true")
 		}
 		c.wantNothing()
-		if s := b.Stats(); s.InflightMessages != 0 || s.QueuedMessages != 0 {
+		if s := settled(b); s.InflightMessages != 0 || s.QueuedMessages != 0 {
 			t.Errorf("inflight %d, queued %d, want 0", s.InflightMessages, s.QueuedMessages)
 		}
 	})
@@ -85,7 +85,7 @@ func TestDeliverIsRefusedOrLost(t *testing.T) {
 		// Deliveries do not outlive the connection.
 		again := connected(t, b, packet.V5, hello{id: "c", resume: true, expiry: 100})
 		again.wantNothing()
-		if s := b.Stats(); s.InflightMessages != 0 || s.QueuedMessages != 0 {
+		if s := settled(b); s.InflightMessages != 0 || s.QueuedMessages != 0 {
 			t.Errorf("inflight %d, queued %d, want 0", s.InflightMessages, s.QueuedMessages)
 		}
 	})
@@ -121,7 +121,7 @@ func TestDoneIsToldOnce(t *testing.T) {
 					c.wantNothing()
 				}
 				told.want(t, "success true")
-				if s := b.Stats(); s.InflightMessages != 0 || s.QueuedMessages != 0 || s.QueuedBytes != 0 {
+				if s := settled(b); s.InflightMessages != 0 || s.QueuedMessages != 0 || s.QueuedBytes != 0 {
 					t.Errorf("inflight %d, queued %d (%d bytes), want 0", s.InflightMessages, s.QueuedMessages, s.QueuedBytes)
 				}
 			})
@@ -143,12 +143,12 @@ func TestInflightCountsAResentPubrel(t *testing.T) {
 		synctest.Wait()
 		to = connected(t, b, v, hello{id: "to", resume: true, expiry: 100})
 		to.wantAck(packet.PUBREL, id, packet.Success)
-		if got := b.Stats().InflightMessages; got != 1 {
+		if got := settled(b).InflightMessages; got != 1 {
 			t.Errorf("inflight %d, want 1", got)
 		}
 		to.ack(packet.PUBCOMP, id)
 		to.wantNothing()
-		if s := b.Stats(); s.InflightMessages != 0 || s.QueuedMessages != 0 {
+		if s := settled(b); s.InflightMessages != 0 || s.QueuedMessages != 0 {
 			t.Errorf("inflight %d, queued %d, want 0", s.InflightMessages, s.QueuedMessages)
 		}
 	})
@@ -217,7 +217,7 @@ func TestDeliverBesideTheQueue(t *testing.T) {
 			c.ack(packet.PUBACK, id)
 		}
 		c.wantNothing()
-		if s := b.Stats(); s.InflightMessages != 0 || s.QueuedMessages != 0 {
+		if s := settled(b); s.InflightMessages != 0 || s.QueuedMessages != 0 {
 			t.Errorf("inflight %d, queued %d, want 0", s.InflightMessages, s.QueuedMessages)
 		}
 	})
@@ -245,8 +245,8 @@ func TestDisconnect(t *testing.T) {
 		if b.Disconnect("c", packet.AdministrativeAction, "") {
 			t.Error("c is gone")
 		}
-		if got := b.Stats().Disconnected["administrative_action"]; got != 1 {
-			t.Errorf("disconnected %v", b.Stats().Disconnected)
+		if got := settled(b).Disconnected["administrative_action"]; got != 1 {
+			t.Errorf("disconnected %v", settled(b).Disconnected)
 		}
 	})
 }

@@ -225,6 +225,13 @@ func seeded(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 1))
 }
 
+// settled is the broker's Stats once it has nothing else to do, in a synctest bubble: a turn adds to them when it ends, after
+// what it sent was read.
+func settled(b *Broker) Stats {
+	synctest.Wait()
+	return b.Stats()
+}
+
 // until waits for a condition that other goroutines bring about.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()

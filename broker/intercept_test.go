@@ -96,7 +96,7 @@ func TestInterceptorDenies(t *testing.T) {
 			from.wantClosed()
 		}
 		to.wantNothing()
-		if got := b.Stats().Dropped[hooks.DropIntercepted]; got != 3 && v == packet.V5 {
+		if got := settled(b).Dropped[hooks.DropIntercepted]; got != 3 && v == packet.V5 {
 			t.Errorf("%d dropped as intercepted, want 3", got)
 		}
 	})
@@ -233,7 +233,7 @@ func TestOwnerReceives(t *testing.T) {
 		if want := "jobs/#=jobs/1:a jobs/#=jobs/bad:b"; strings.Join(got, " ") != want {
 			t.Errorf("received %q, want %q", got, want)
 		}
-		if got := b.Stats().Dropped[hooks.DropReceiverFailed]; got != 1 {
+		if got := settled(b).Dropped[hooks.DropReceiverFailed]; got != 1 {
 			t.Errorf("%d counted as receiver_failed, want 1", got)
 		}
 	})

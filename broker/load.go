@@ -15,17 +15,24 @@ type loader struct {
 	b        *Broker
 	now      time.Time
 	sessions []*storage.Session
-	byKey    map[string]*liveSession
+	// ended are sessions whose client has a newer one: the broker stopped before it had handed their messages over.
+	ended map[string]*liveSession
 }
 
 // load reads the store. Nothing else runs yet.
 func (b *Broker) load() error {
-	l := &loader{b: b, now: time.Now(), byKey: make(map[string]*liveSession)}
+	l := &loader{b: b, now: time.Now(), ended: make(map[string]*liveSession)}
 	if err := b.store.Load(l); err != nil {
 		return err
 	}
 	for _, rec := range l.sessions {
 		l.wait(rec)
+	}
+	for _, s := range l.ended {
+		s.ended = true
+		if changes := b.discard(s); changes != nil {
+			b.update(nil, changes...)
+		}
 	}
 	return nil
 }
@@ -37,14 +44,22 @@ func (l *loader) Session(rec storage.Session) error {
 	}
 	s.out.MaxAge = int64(l.b.limits.MaxQueueAge)
 	s.client.Store(&hooks.Client{ID: rec.ClientID, Username: rec.Username, Groups: rec.Groups, CommonName: rec.CommonName, Version: rec.Version})
-	l.b.sessions.byID[rec.ClientID] = s
-	l.byKey[rec.ID] = s
+	if other := l.b.sessions.byID[s.id]; other != nil && other.key > s.key { // keys count up
+		l.ended[s.key] = s
+		return nil
+	} else if other != nil {
+		l.ended[other.key] = other
+	}
+	l.b.sessions.addLocked(s)
 	l.sessions = append(l.sessions, &rec)
 	return nil
 }
 
 func (l *loader) find(key string) (*liveSession, error) {
-	if s := l.byKey[key]; s != nil {
+	if s := l.b.sessions.byKey[key]; s != nil {
+		return s, nil
+	}
+	if s := l.ended[key]; s != nil {
 		return s, nil
 	}
 	return nil, fmt.Errorf("record of a session %q that is not there", key)
@@ -64,9 +79,11 @@ func (l *loader) Subscription(rec storage.Subscription) error {
 		Filter: rec.Filter, QoS: rec.QoS, NoLocal: rec.NoLocal, RetainAsPublished: rec.RetainAsPublished,
 		RetainHandling: rec.RetainHandling, ID: rec.ID,
 	}}
-	s.subs[rec.Filter] = sub
 	s.shared = s.shared || share != ""
-	l.b.subscribe(share, sub, nil)
+	if l.ended[rec.Session] == nil {
+		s.subs[rec.Filter] = sub
+		l.b.subscribe(share, sub, nil)
+	}
 	return nil
 }
 
@@ -110,7 +127,10 @@ func (l *loader) Retained(m *packet.Message) error {
 
 // wait has a loaded session go on waiting for its client: its expiry and its will's delay counted on while the broker was away.
 func (l *loader) wait(rec *storage.Session) {
-	s := l.byKey[rec.ID]
+	s := l.b.sessions.byKey[rec.ID]
+	if s == nil { // one of ended
+		return
+	}
 	left := l.now
 	if rec.Disconnected != 0 {
 		left = time.Unix(0, rec.Disconnected)

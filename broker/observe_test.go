@@ -98,20 +98,25 @@ func TestObserversSeeDeliveries(t *testing.T) {
 		to.wantMessage("a", "0")
 		j.want(t, "delivered to a 0")
 		from.ask(1, 1, "a", "1")
-		to.ack(packet.PUBACK, to.wantMessage("a", "1").PacketID)
+		id := to.wantMessage("a", "1").PacketID
 		from.want(packet.PUBACK)
-		j.want(t, "delivered to a 1", "acked to a 1 success")
+		j.want(t, "delivered to a 1")
+		to.ack(packet.PUBACK, id)
+		j.want(t, "acked to a 1 success")
 		from.ask(2, 1, "a", "2")
 		from.want(packet.PUBREC)
-		id := to.wantMessage("a", "2").PacketID
+		id = to.wantMessage("a", "2").PacketID
+		j.want(t, "delivered to a 2")
 		to.ack(packet.PUBREC, id)
 		to.wantAck(packet.PUBREL, id, packet.Success)
-		j.want(t, "delivered to a 2", "acked to a 2 success")
+		j.want(t, "acked to a 2 success")
 		to.ack(packet.PUBCOMP, id)
 		j.want(t)
 		from.ask(1, 2, "a", "no")
-		to.write(packet.AppendAck(nil, packet.PUBACK, packet.V5, packet.Ack{ID: to.wantMessage("a", "no").PacketID, Code: packet.QuotaExceeded}))
-		j.want(t, "delivered to a no", "acked to a no quota exceeded", "dropped to a no refused")
+		id = to.wantMessage("a", "no").PacketID
+		j.want(t, "delivered to a no")
+		to.write(packet.AppendAck(nil, packet.PUBACK, packet.V5, packet.Ack{ID: id, Code: packet.QuotaExceeded}))
+		j.want(t, "acked to a no quota exceeded", "dropped to a no refused")
 	})
 }
 
@@ -228,7 +233,7 @@ func TestObserversSeeDrops(t *testing.T) {
 					t.Errorf("told %q, want %q", lines, k.want)
 				}
 				reason := hooks.DropReason(k.want[strings.LastIndex(k.want, " ")+1:])
-				if got := h.Stats().Dropped[reason]; got != 1 {
+				if got := settled(h.Broker).Dropped[reason]; got != 1 {
 					t.Errorf("%d counted as %s, want 1", got, reason)
 				}
 			})

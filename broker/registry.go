@@ -13,9 +13,13 @@ import (
 type registry struct {
 	mu   sync.RWMutex // the first in the lock order
 	byID map[string]*liveSession
+	// byKey holds the durable ones.
+	byKey map[string]*liveSession
 }
 
-func newRegistry() *registry { return &registry{byID: make(map[string]*liveSession)} }
+func newRegistry() *registry {
+	return &registry{byID: make(map[string]*liveSession), byKey: make(map[string]*liveSession)}
+}
 
 func (r *registry) len() int {
 	r.mu.RLock()
@@ -30,6 +34,24 @@ func (r *registry) find(id string) *liveSession {
 	return r.byID[id]
 }
 
+// findKey returns nil if there is no durable session with this key.
+func (r *registry) findKey(key string) *liveSession {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byKey[key]
+}
+
+// addLocked enters a session, in the place of an older one with the same identifier.
+func (r *registry) addLocked(s *liveSession) {
+	if old := r.byID[s.id]; old != nil {
+		delete(r.byKey, old.key)
+	}
+	r.byID[s.id] = s
+	if s.durable {
+		r.byKey[s.key] = s
+	}
+}
+
 func (r *registry) remove(s *liveSession) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -40,6 +62,7 @@ func (r *registry) remove(s *liveSession) {
 func (r *registry) removeLocked(s *liveSession) {
 	if r.byID[s.id] == s {
 		delete(r.byID, s.id)
+		delete(r.byKey, s.key)
 	}
 }
 
@@ -88,7 +111,7 @@ func (r *registry) claim(t *turn, c *conn) (claim, error) {
 	s.backlog.next = s.out.Tail()
 	s.out.MaxAge = int64(c.b.limits.MaxQueueAge)
 	s.bindLocked(c)
-	r.byID[id] = s
+	r.addLocked(s)
 	got.session = s
 	return got, nil
 }

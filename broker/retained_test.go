@@ -34,22 +34,22 @@ func TestRetainedMessagesExpire(t *testing.T) {
 		retain(c, "a/1", "longer", 100)
 		retain(c, "a/2", "for ever", 0)
 		retain(c, "a/3", "", 0)
-		bytes := b.Stats().RetainedBytes
+		bytes := settled(b).RetainedBytes
 		for _, step := range []struct {
 			second time.Duration
 			left   int
 		}{{0, 5}, {41, 4}, {51, 3}, {99, 3}, {101, 2}} {
 			time.Sleep(time.Until(b.started.Add(step.second * time.Second)))
 			synctest.Wait()
-			if got := b.Stats().RetainedMessages; got != step.left {
+			if got := settled(b).RetainedMessages; got != step.left {
 				t.Errorf("after %d s %d messages, want %d", step.second, got, step.left)
 			}
 		}
-		if got := b.Stats().RetainedBytes; got != int64(len("a/neverx")+len("a/2for ever")) || bytes <= got {
+		if got := settled(b).RetainedBytes; got != int64(len("a/neverx")+len("a/2for ever")) || bytes <= got {
 			t.Errorf("%d bytes retained, %d before", got, bytes)
 		}
 		b, _ = restart(t, b, store, 0)
-		if got := b.Stats().RetainedMessages; got != 2 {
+		if got := settled(b).RetainedMessages; got != 2 {
 			t.Errorf("%d messages after a restart, want 2", got)
 		}
 	})
@@ -72,7 +72,7 @@ func TestRetainedExpiryAcrossARestart(t *testing.T) {
 		}
 		c.wantNothing()
 		time.Sleep(41 * time.Second)
-		if got := b.Stats().RetainedMessages; got != 0 {
+		if got := settled(b).RetainedMessages; got != 0 {
 			t.Errorf("%d messages, want 0", got)
 		}
 	})

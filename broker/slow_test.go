@@ -96,17 +96,13 @@ func TestASlowReceiverGetsEveryQoS1(t *testing.T) {
 					t.Fatalf("outbox of %d bytes, limit %d", size, b.limits.MaxOutboxBytes)
 				}
 			}
-			if got := b.Stats().QueuedMessages; got != messages {
-				t.Errorf("%d queued, want %d", got, messages)
-			}
+			until(t, "all are queued", func() bool { return b.Stats().QueuedMessages == messages })
 			for i := range messages {
 				p := slow.wantMessage("a", fmt.Sprint(i, payload))
 				slow.ack(packet.PUBACK, p.PacketID)
 			}
 			slow.wantNothing()
-			if s := b.Stats(); s.QueuedMessages != 0 || s.InflightMessages != 0 {
-				t.Errorf("queued %d, inflight %d, want 0", s.QueuedMessages, s.InflightMessages)
-			}
+			until(t, "nothing is queued", func() bool { s := b.Stats(); return s.QueuedMessages == 0 && s.InflightMessages == 0 })
 		})
 	}
 }
@@ -179,7 +175,7 @@ func TestWriteTimeout(t *testing.T) {
 			t.Errorf("disconnected after %s, want 7 s", took)
 		}
 		from.wantNothing()
-		if got := b.Stats().Connections; got != 1 {
+		if got := settled(b).Connections; got != 1 {
 			t.Errorf("%d connections, want 1", got)
 		}
 	})

@@ -40,13 +40,13 @@ func TestPublishWaitsForTheStore(t *testing.T) {
 				h.wantWaiting(1)
 				from.wantNothing()
 				to.wantNothing()
-				if got := h.Stats().PendingStores; got != 1 {
+				if got := settled(h.Broker).PendingStores; got != 1 {
 					t.Errorf("PendingStores is %d, want 1", got)
 				}
 				h.held.Release(1)
 				from.wantAck(firstAnswer(qos), 7, packet.Success)
 				to.wantMessage("a", "x")
-				if got := h.Stats().PendingStores; got != 0 {
+				if got := settled(h.Broker).PendingStores; got != 0 {
 					t.Errorf("PendingStores is %d, want 0", got)
 				}
 			})
@@ -124,7 +124,7 @@ func TestPubrelWaitsForTheStore(t *testing.T) {
 		to.wantAck(packet.PUBREL, id, packet.Success)
 		to.ack(packet.PUBCOMP, id)
 		to.wantNothing()
-		if s := h.Stats(); s.QueuedMessages != 0 || s.InflightMessages != 0 {
+		if s := settled(h.Broker); s.QueuedMessages != 0 || s.InflightMessages != 0 {
 			t.Errorf("queued %d, inflight %d, want 0", s.QueuedMessages, s.InflightMessages)
 		}
 	})
@@ -203,7 +203,7 @@ func TestARefusedMessageIsNotAcknowledged(t *testing.T) {
 						t.Errorf("got %s before the close", packet.Type(last.FixedHeader.Type))
 					}
 					to.wantNothing()
-					if s := h.Stats(); s.QueuedMessages != 0 || s.PendingStores != 0 {
+					if s := settled(h.Broker); s.QueuedMessages != 0 || s.PendingStores != 0 {
 						t.Errorf("queued %d, pending %d, want 0", s.QueuedMessages, s.PendingStores)
 					}
 				})
@@ -353,7 +353,7 @@ func TestARefusedSubscriptionDoesNotHold(t *testing.T) {
 		from.say("a", "x")
 		from.wantNothing()
 		c.wantNothing()
-		if got := h.Stats().Subscriptions; got != 0 {
+		if got := settled(h.Broker).Subscriptions; got != 0 {
 			t.Errorf("%d subscriptions, want 0", got)
 		}
 	})

@@ -44,8 +44,8 @@ func TestKeepAlive(t *testing.T) {
 			c.write([]byte{piece})
 		}
 		wantEndAfter(t, c, 5*time.Second)
-		if got := b.Stats().Disconnected["keep_alive_timeout"]; got != 1 {
-			t.Errorf("disconnected %v", b.Stats().Disconnected)
+		if got := settled(b).Disconnected["keep_alive_timeout"]; got != 1 {
+			t.Errorf("disconnected %v", settled(b).Disconnected)
 		}
 	})
 }
@@ -92,8 +92,8 @@ func TestConnectTimeout(t *testing.T) {
 					c.write(sent)
 				}
 				wantEndAfter(t, c, 6*time.Second)
-				if got := b.Stats().Refused["connect_timeout"]; got != 1 {
-					t.Errorf("refused %v", b.Stats().Refused)
+				if got := settled(b).Refused["connect_timeout"]; got != 1 {
+					t.Errorf("refused %v", settled(b).Refused)
 				}
 			})
 		})
@@ -149,15 +149,15 @@ func TestSessionExpiryAcrossARestart(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		b, store = restart(t, b, store, 40*time.Second)
 		synctest.Wait()
-		if got := b.Stats(); got.Sessions != 2 || got.Subscriptions != 2 {
+		if got := settled(b); got.Sessions != 2 || got.Subscriptions != 2 {
 			t.Errorf("%d sessions, %d subscriptions after 60 s, want 2", got.Sessions, got.Subscriptions)
 		}
 		time.Sleep(150 * time.Second)
-		if got := b.Stats(); got.Sessions != 1 || got.SessionsExpired != 2 {
+		if got := settled(b); got.Sessions != 1 || got.SessionsExpired != 2 {
 			t.Errorf("%d sessions after 210 s, %d expired", got.Sessions, got.SessionsExpired)
 		}
 		b, _ = restart(t, b, store, 10*365*24*time.Hour)
-		if got := b.Stats().Sessions; got != 1 {
+		if got := settled(b).Sessions; got != 1 {
 			t.Errorf("%d sessions after ten years, want the one that never ends", got)
 		}
 	})
@@ -278,7 +278,7 @@ func TestACleanStartForgetsTheQueue(t *testing.T) {
 		}
 		connected(t, b, v, hello{id: "c"}).wantNothing()
 		synctest.Wait()
-		s := b.Stats()
+		s := settled(b)
 		if s.QueuedMessages != 0 || s.QueuedBytes != 0 || s.Subscriptions != 0 || s.Dropped[hooks.DropSessionEnded] != 3 {
 			t.Errorf("queued %d (%d bytes), %d subscriptions, %d dropped; want 0, 0, 0, 3",
 				s.QueuedMessages, s.QueuedBytes, s.Subscriptions, s.Dropped[hooks.DropSessionEnded])

@@ -48,7 +48,19 @@ type Auth struct {
 // Storage says where durable state lives.
 type Storage struct {
 	Path string `mapstructure:"path"` // folder; empty keeps everything in memory
+	// Sync says when an acknowledgement leaves: always, once the message is on disk; interval, before that, and up to SyncInterval of
+	// acknowledged messages are lost by a power cut, none by kill -9; never, and the operating system decides what a power cut loses.
+	Sync         string        `mapstructure:"sync"`
+	SyncInterval time.Duration `mapstructure:"sync_interval"` // with sync: interval
+	CacheSize    int64         `mapstructure:"cache_size"`    // bytes of stored messages kept in memory
 }
+
+// The values of Storage.Sync.
+const (
+	SyncAlways   = "always"
+	SyncInterval = "interval"
+	SyncNever    = "never"
+)
 
 // Limits bound everything a client can make grow.
 type Limits struct {
@@ -118,7 +130,8 @@ func Default() Config {
 			{Name: "tcp", Type: "tcp", Address: "127.0.0.1:1883", ProxyProtocol: "off"},
 			{Name: "ws", Type: "ws", Address: "127.0.0.1:8083", Path: "/mqtt", ProxyProtocol: "off"},
 		},
-		Auth: Auth{Anonymous: "loopback"},
+		Auth:    Auth{Anonymous: "loopback"},
+		Storage: Storage{Path: "data", Sync: SyncAlways, SyncInterval: time.Second, CacheSize: 16 << 20},
 		Limits: Limits{
 			MaxPacketSize: 1 << 20, ReceiveMaximum: 1000, MaxInflight: 1000,
 			MaxQueueMessages: 1_000_000, MaxQueueBytes: 1 << 30, MaxOutboxBytes: 1 << 20, QueueFull: RejectNew,

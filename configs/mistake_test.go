@@ -46,7 +46,7 @@ var mistakes = []struct{ name, yaml, want string }{
 	{"unknown format", "log:\n  format: xml\n", `2: log.format: expected text or json, got "xml"`},
 	{"unknown word for anonymous", "auth:\n  anonymous: sometimes\n", `2: auth.anonymous: expected never, loopback or always, got "sometimes"`},
 	{"switch for anonymous", "auth:\n  anonymous: true\n", `2: auth.anonymous: expected text (in quotes if it looks like something else), got true`},
-	{"durable storage", "storage:\n  path: ./data\n", `2: storage.path: durable storage is not in this build yet; expected "" (everything is kept in memory), got "./data"`},
+	{"unknown sync mode", "storage:\n  sync: sometimes\n", `2: storage.sync: expected always, interval or never, got "sometimes"`},
 	{"admin without a port", "admin:\n  address: localhost\n", `2: admin.address: expected host:port such as 127.0.0.1:1883 or :1883, got "localhost"`},
 
 	{"no listener", "listeners: []\n", `1: listeners: expected at least one listener`},

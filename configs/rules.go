@@ -41,6 +41,8 @@ var bounds = map[string]bound{
 	"limits.write_timeout":         {int64(10 * time.Millisecond), int64(day)},
 	"limits.shutdown_timeout":      {0, int64(time.Hour)},
 	"sys.interval":                 {0, int64(day)},
+	"storage.sync_interval":        {int64(time.Millisecond), int64(time.Hour)},
+	"storage.cache_size":           {1 * mib, math.MaxInt64},
 }
 
 // choicesOf the settings that take one of a few words.
@@ -48,6 +50,7 @@ var choicesOf = map[string][]string{
 	"listeners.type":           {"tcp", "tls", "ws", "wss", "unix"},
 	"listeners.proxy_protocol": {"off", "optional", "required"},
 	"limits.queue_full":        {RejectNew, DropOldest},
+	"storage.sync":             {SyncAlways, SyncInterval, SyncNever},
 	"auth.anonymous":           {"never", "loopback", "always"},
 	"log.level":                {"debug", "info", "warn", "error"},
 	"log.format":               {"text", "json"},
@@ -55,7 +58,6 @@ var choicesOf = map[string][]string{
 
 // textChecks of the settings whose text has a form.
 var textChecks = map[string]func(string) error{
-	"storage.path":  checkStoragePath,
 	"admin.address": checkOptionalAddress,
 }
 
@@ -88,13 +90,6 @@ func (b bound) sizes() string {
 
 func (b bound) durations() string {
 	return fmt.Sprintf("%s to %s", time.Duration(b.min), time.Duration(b.max))
-}
-
-func checkStoragePath(path string) error {
-	if path != "" {
-		return fmt.Errorf(`durable storage is not in this build yet; expected "" (everything is kept in memory), got %q`, path)
-	}
-	return nil
 }
 
 func checkOptionalAddress(address string) error {

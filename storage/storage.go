@@ -61,6 +61,13 @@ type Store interface {
 	Close() error
 }
 
+// An Expirer is a Store that drops messages whose expiry interval has passed by itself.
+type Expirer interface {
+	// OnExpired sets the function that is told how many messages of a session's queue were dropped, and their size. It is called
+	// once, before the first write. f must not block and must not call the store.
+	OnExpired(f func(session string, messages int, bytes int64))
+}
+
 // An Enqueue is one message for durable receivers.
 type Enqueue struct {
 	Message  *packet.Message

@@ -105,7 +105,26 @@ func (m *modelOutbound) blocked(n uint64) bool {
 	return older || m.inflight() >= m.window || n-m.head() >= WindowMax || m.extraAt(PacketID(n)) >= 0
 }
 
+// pubrel is the first PUBREL to be sent again; only what was never sent holds it up.
+func (m *modelOutbound) pubrel() *modelEntry {
+	for i := range m.entries {
+		e := &m.entries[i]
+		older := slices.ContainsFunc(m.missing, func(x uint64) bool { return x < e.number })
+		if m.window == 0 || e.phase == queued || older || e.number-m.head() >= WindowMax || m.extraAt(PacketID(e.number)) >= 0 {
+			return nil
+		}
+		if e.phase == released && !e.stepped {
+			return e
+		}
+	}
+	return nil
+}
+
 func (m *modelOutbound) next(now int64) (Step, bool) {
+	if e := m.pubrel(); e != nil {
+		e.stepped = true
+		return Step{Kind: SendPubrel, ID: PacketID(e.number), Number: e.number, Delivery: &e.d}, true
+	}
 	for i := range m.entries {
 		e := &m.entries[i]
 		if e.stepped {
@@ -118,8 +137,6 @@ func (m *modelOutbound) next(now int64) (Step, bool) {
 		*step.Delivery = e.d
 		old := m.maxAge > 0 && now-e.d.Message.Received > m.maxAge
 		switch {
-		case e.phase == released:
-			step.Kind = SendPubrel
 		case e.phase == queued && (e.d.Message.Expired(now) || old):
 			step.Kind = DropExpired
 			m.remove(e.number)

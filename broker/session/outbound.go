@@ -47,6 +47,7 @@ type Outbound struct {
 	slots    []slot // ring: number n is at n & (len-1), for head <= n < reach
 	head     uint64 // oldest number with a slot; it is not done, or there is none and head == reach
 	next     uint64 // next number to hand to this connection, or reach
+	resumed  uint64 // up to here PUBREL was sent again; at least next
 	reach    uint64 // number after the last that a connection was given
 	line     line   // from reach on
 	tail     uint64 // number after the last; numbers start at 1
@@ -214,7 +215,7 @@ func (o *Outbound) Evict() (deliveries int, bytes int64) {
 func (o *Outbound) Resume(window int) {
 	o.window = min(window, WindowMax)
 	o.inflight = len(o.extras)
-	o.next = o.head
+	o.next, o.resumed = o.head, o.head
 }
 
 // Sent visits the numbers of the messages that were sent, on this connection or before, and are not

@@ -76,10 +76,10 @@ func (o *Outbound) find(id uint16) (number uint64, s *slot) {
 		return 0, nil
 	}
 	number = o.head + uint64((int(id)-int(PacketID(o.head))+65535)%65535)
-	if number >= o.next {
+	if number >= o.resumed {
 		return 0, nil
 	}
-	if s = o.at(number); s.phase == done {
+	if s = o.at(number); s.phase == done || (number >= o.next && s.phase != released) {
 		return 0, nil
 	}
 	return number, s

@@ -30,7 +30,8 @@ func steps(o *Outbound, now int64) (lines []string) {
 		if !ok {
 			return lines
 		}
-		line := []string{"publish", "pubrel", "expired"}[step.Kind] + fmt.Sprint(" ", step.ID, " ") + string(step.Delivery.Message.Payload)
+		kind := []string{"publish", "pubrel", "expired"}[step.Kind]
+		line := fmt.Sprintf("%s %d %s", kind, step.ID, step.Delivery.Message.Payload)
 		if step.Dup {
 			line += " dup"
 		}
@@ -131,7 +132,8 @@ func TestOrder(t *testing.T) {
 }
 
 // After a reconnect, and only then, what is unacknowledged is sent again: in its order, with its identifier
-// and with DUP, and what was never sent without it [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT5-4.4.0-1] [MQTT311-4.4.0-1] [MQTT311-4.6.0-1].
+// and with DUP, and what was never sent without it
+// [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT5-4.4.0-1] [MQTT311-4.4.0-1] [MQTT311-4.6.0-1].
 func TestResend(t *testing.T) {
 	var o Outbound
 	o.Resume(4)

@@ -23,6 +23,9 @@ type Step struct {
 
 // Next returns the next step the window allows. now is in Unix nanoseconds.
 func (o *Outbound) Next(now int64) (step Step, ok bool) {
+	if step, ok = o.nextPubrel(); ok {
+		return step, true
+	}
 	for o.inflight < o.window {
 		if o.next == o.reach {
 			if !o.mayTake() {
@@ -35,19 +38,38 @@ func (o *Outbound) Next(now int64) (step Step, ok bool) {
 		}
 		n, s := o.next, o.at(o.next)
 		o.next++
+		o.resumed = max(o.resumed, o.next)
 		step = Step{ID: PacketID(n), Number: n, Delivery: &s.Delivery}
 		switch s.phase {
-		case done:
+		case done, released: // PUBREL was sent, and never the PUBLISH again [MQTT5-4.3.3-6]
 			continue
 		case queued:
 			s.phase = sent // without DUP [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
 		case sent: // though it may have expired since [MQTT5-4.3.3-7]
 			step.Dup = true
-		case released: // never the PUBLISH again [MQTT5-4.3.3-6]
-			step.Kind = SendPubrel
 		}
 		o.inflight++
 		return step, true
+	}
+	return Step{}, false
+}
+
+// nextPubrel returns the next PUBREL that the last connection may have lost. They come first, in their order, however
+// small the window is now: it is for PUBLISH alone [MQTT5-3.3.4-10].
+func (o *Outbound) nextPubrel() (step Step, ok bool) {
+	if o.window == 0 {
+		return Step{}, false
+	}
+	for o.mayTake() && o.line.at(0).phase != queued { // the store had them
+		o.take()
+	}
+	for o.resumed = max(o.resumed, o.head); o.resumed < o.reach; {
+		n := o.resumed
+		o.resumed++
+		if s := o.at(n); s.phase == released {
+			o.inflight++
+			return Step{Kind: SendPubrel, ID: PacketID(n), Number: n, Delivery: &s.Delivery}, true
+		}
 	}
 	return Step{}, false
 }
@@ -63,14 +85,16 @@ func (o *Outbound) mayTake() bool {
 
 // take gives the first in line a slot. The numbers passed over are done.
 func (o *Outbound) take() {
-	p := o.line.at(0)
+	p, last := o.line.at(0), o.next == o.reach
 	if o.head == o.reach {
 		o.head, o.reach = p.number, p.number
 	}
 	for o.reach < p.number {
 		o.extend().phase = done
 	}
-	o.next = o.reach
+	if last {
+		o.next = o.reach
+	}
 	*o.extend() = p.slot
 	o.line.pop()
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/penstockmq/penstock/broker"
 	"github.com/penstockmq/penstock/broker/listener"
 	"github.com/penstockmq/penstock/configs"
-	"github.com/penstockmq/penstock/storage/memory"
 )
 
 // errSecondSignal ends the program when an orderly end takes too long for somebody.
@@ -80,11 +79,15 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 		s.listeners = append(s.listeners, opened)
 	}
 	s.failed = make(chan error, len(s.listeners))
+	store, err := openStore(cfg.Storage, s.log)
+	if err != nil {
+		return s, err
+	}
 	if s.broker, err = broker.New(broker.Options{
 		Limits: cfg.Limits, HideReasons: cfg.Auth.HideReasons, SysInterval: cfg.Sys.Interval,
-		Store: memory.New(), Hooks: s.access.hooks, Log: s.log, Version: buildVersion(),
+		Store: store, Hooks: s.access.hooks, Log: s.log, Version: buildVersion(),
 	}); err != nil {
-		return s, err
+		return s, errors.Join(err, store.Close())
 	}
 	refused.broker = s.broker
 	if cfg.Admin.Address != "" {

@@ -85,7 +85,9 @@ func (s *Store) write(g *group) {
 
 // commit writes a group: what is too large first, the rest in one transaction.
 func (s *Store) commit(g *group) error {
-	s.awaitRoom() // before the lock: the collector needs it to make room
+	if err := s.awaitRoom(); err != nil { // before the lock: the collector needs it to make room
+		return err
+	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if before := s.options.Faults.BeforeCommit; before != nil {

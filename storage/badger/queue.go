@@ -19,6 +19,7 @@ type queue struct {
 	runs     []run  // where the numbers lie, in order
 	marks    marks
 	live     int                 // numbers that are not Done
+	bytes    int64               // their size when the store was opened
 	received map[uint16]struct{} // QoS 2 identifiers; nil until the first
 	// dirtySince is the id of the group that first changed it after its last checkpoint; 0 if there was none.
 	dirtySince uint64

@@ -30,7 +30,7 @@ type Store struct {
 	writing sync.Mutex   // held during a transaction; taken before mu
 
 	mu     sync.Mutex // guards what follows
-	moved  *sync.Cond // chunks that were chunkMoving are not any more
+	moved  sync.Cond // chunks that were chunkMoving are not any more
 	groups []*group   // waiting for the disk, the oldest first; the last is filled
 	notify func()
 	closed bool
@@ -64,6 +64,7 @@ type work struct {
 	sparse      []*chunk // the same, because most in them is done
 	sparseBytes int64
 	expiry      expiryHeap
+	collected   time.Time // when the collector ended last
 	tidied      time.Time // when housekeeping was last looked at
 	roomSeen    time.Time // when free space was last looked at
 	freedBytes  int64     // deleted and not yet given back

@@ -15,7 +15,7 @@ type swallowed struct {
 }
 
 // fatalWords begin the messages of errors that a write must not survive.
-var fatalWords = []string{"Error while curlf sync", "writeRequests", "error flushing memtable"}
+var fatalWords = []string{"Error while curlf sync", "writeRequests"}
 
 func (l *swallowed) get() error {
 	if err := l.first.Load(); err != nil {

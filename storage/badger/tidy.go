@@ -29,6 +29,7 @@ func (s *Store) houseKeep(now time.Time) {
 	s.sweepGarbage()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.collectDueLocked(now)
 	if !s.tidyDueLocked(now) {
 		return
 	}
@@ -58,6 +59,9 @@ func (s *Store) idleLocked(now time.Time) time.Duration {
 	}
 	if len(s.expiry) > 0 {
 		wait = min(wait, max(0, time.Unix(0, s.expiry[0].expires).Sub(now)))
+	}
+	if s.freedBytes >= collectLeast {
+		wait = min(wait, max(0, s.collected.Add(collectPeriod).Sub(now)))
 	}
 	if s.full {
 		wait = min(wait, roomPeriod)

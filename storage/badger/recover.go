@@ -1,0 +1,321 @@
+package badger
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+
+	"github.com/penstockmq/penstock/storage"
+)
+
+// verifyBytes is how much of the newest chunks is read whole by Open: what a crash or a cut file can have hurt. The
+// rest is verified when it is read, and by Check.
+const verifyBytes = 256 << 20
+
+// A recovery is the state of Open while it builds the index.
+type recovery struct {
+	*Store
+	as     map[*queue]uint64 // group that the queue's checkpoint stands in
+	spans  map[*queue][]run  // consecutive live numbers, as the chunks come
+	chunks []*chunk
+	bodies map[uint64]bool // ids to which body records may belong
+	stale  [][]byte        // keys of records that belong to nothing
+}
+
+// recover builds the index from disk. It reads no body but those it verifies.
+func (s *Store) recover() error {
+	if err := s.finishJournal(); err != nil {
+		return err
+	}
+	r := &recovery{Store: s, as: make(map[*queue]uint64), spans: make(map[*queue][]run), bodies: make(map[uint64]bool)}
+	for _, step := range []struct {
+		kind byte
+		take func(key, value []byte) error
+	}{
+		{keyWatermark, r.watermark},
+		{keySession, r.session},
+		{keyQueue, r.state},
+		{keyAcks, r.acks},
+		{keyHead, r.head},
+		{keyRetained, r.retainedPlace},
+	} {
+		if err := r.each(step.kind, step.take); err != nil {
+			return err
+		}
+	}
+	r.join()
+	r.verify()
+	if err := r.findStale(); err != nil {
+		return err
+	}
+	return r.finish()
+}
+
+// each calls take with every record of a kind. What cannot be read is kept aside and passed over.
+func (r *recovery) each(kind byte, take func(key, value []byte) error) error {
+	return r.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kind}, PrefetchValues: false})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			item := it.Item()
+			err := item.Value(func(value []byte) error { return take(item.Key(), value) })
+			if err != nil {
+				if err := r.unreadable(item.KeyCopy(nil), err); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// unreadable notes a record that is not whole. One of a newer version ends Open.
+func (s *Store) unreadable(key []byte, cause error) error {
+	if errors.Is(cause, ErrNewer) {
+		return cause
+	}
+	s.keepAside(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := Loss{What: fmt.Sprintf("record %x: %v", key, cause)}
+	if q := s.handles[keyID(key)]; q != nil && key[0] == keySubscription {
+		l.What = fmt.Sprintf("a subscription of session %q: %v", q.id, cause)
+	}
+	s.lostLocked(l)
+	return nil
+}
+
+func (r *recovery) watermark(_, value []byte) error {
+	id, err := decodeWatermark(value)
+	r.nextID = max(r.nextID, id)
+	return err
+}
+
+func (r *recovery) session(key, value []byte) error {
+	handle := keyID(key)
+	r.seenID(handle)
+	record, err := decodeSession(value)
+	if err != nil {
+		return err
+	}
+	q := newQueue(record.ID, handle)
+	r.sessions[q.id], r.handles[handle] = q, q
+	return nil
+}
+
+// seenID keeps ids from being given twice should the watermark be lost.
+func (r *recovery) seenID(id uint64) { r.nextID = max(r.nextID, id+1) }
+
+func (r *recovery) state(key, value []byte) error {
+	q := r.handles[keyID(key)]
+	if q == nil {
+		r.stale = append(r.stale, bytes.Clone(key))
+		return nil
+	}
+	found := newQueue(q.id, q.handle)
+	as, err := found.decodeState(value)
+	if err != nil {
+		return err
+	}
+	*q = *found
+	r.as[q] = as
+	return nil
+}
+
+// acks replays one group's acknowledgements. Again is harmless: progress is never taken back, and of received identifiers the
+// last word counts, if all from the group of the checkpoint on are replayed.
+func (r *recovery) acks(key, value []byte) error {
+	id := keyID(key)
+	r.seenID(id)
+	r.logs = append(r.logs, id)
+	acks, received, err := decodeAcks(value)
+	if err != nil {
+		return err
+	}
+	for _, a := range acks {
+		q := r.handles[a.handle]
+		if q == nil {
+			continue
+		}
+		r.changed(q, id)
+		for seq := max(a.first, q.marks.floor); seq < a.first+a.count; seq++ {
+			q.marks.set(seq, a.progress)
+		}
+		if a.progress == storage.Done { // it had this number, even if its chunk is gone
+			q.next = max(q.next, a.first+a.count)
+		}
+	}
+	for _, rec := range received {
+		if q := r.handles[rec.handle]; q != nil && id >= r.as[q] {
+			r.changed(q, id)
+			q.receive(rec.id, rec.put)
+		}
+	}
+	return nil
+}
+
+// changed notes that a queue's next checkpoint must replace a record of the log.
+func (r *recovery) changed(q *queue, id uint64) {
+	if q.dirtySince == 0 {
+		q.dirtySince = id
+		r.dirty = append(r.dirty, q)
+	}
+	q.dirtySince = min(q.dirtySince, id)
+}
+
+func (r *recovery) head(key, value []byte) error {
+	c := &chunk{id: keyID(key), size: int64(len(value)), state: chunkNew}
+	r.seenID(c.id)
+	r.bodies[c.id] = true // also if the head is not whole: its body can be kept aside
+	var h head
+	if err := h.decode(value); err != nil {
+		return err
+	}
+	if h.inline == nil && h.length > 0 {
+		c.size += int64(h.length)
+		c.parts = partCount(h.length)
+	}
+	c.total = len(h.entries)
+	for i := range h.entries {
+		r.entry(c, &h, &h.entries[i])
+	}
+	r.chunks = append(r.chunks, c)
+	return nil
+}
+
+func (r *recovery) entry(c *chunk, h *head, e *headEntry) {
+	q := r.handles[h.queues[e.queue]]
+	if q == nil {
+		return
+	}
+	if e.seq >= q.next {
+		q.next = e.seq + 1
+		r.changed(q, c.id)
+	}
+	if q.marks.get(e.seq) == storage.Done {
+		return
+	}
+	m := &h.messages[e.message]
+	c.live++
+	q.live++
+	q.bytes += int64(m.size)
+	if m.expires != 0 && (c.expires == 0 || m.expires < c.expires) {
+		c.expires = m.expires
+	}
+	spans := r.spans[q]
+	if n := len(spans); n > 0 && spans[n-1].chunk == c && spans[n-1].last+1 == e.seq {
+		spans[n-1].last = e.seq
+		return
+	}
+	r.spans[q] = append(spans, run{chunk: c, first: e.seq, last: e.seq})
+}
+
+func (r *recovery) retainedPlace(_, value []byte) error {
+	m, p, err := decodeRetainedRecord(value)
+	if err != nil || m != nil {
+		return nil // Load tells of what cannot be read
+	}
+	topic, err := r.placeTopic(p)
+	if err == nil {
+		r.retained[topic] = p
+	}
+	r.bodies[p.id] = true
+	return nil
+}
+
+// join orders what each queue has, and finds the numbers that are nowhere although nobody was done with them.
+func (r *recovery) join() {
+	for _, q := range r.handles {
+		spans := r.spans[q]
+		slices.SortFunc(spans, func(a, b run) int { return cmp.Compare(a.first, b.first) })
+		missing := Loss{Session: q.id, What: "no chunk has them"}
+		seq := q.marks.floor
+		for _, span := range spans {
+			r.missing(q, &missing, seq, span.first)
+			seq = span.last + 1
+			if n := len(q.runs); n > 0 && q.runs[n-1].chunk == span.chunk {
+				q.runs[n-1].last = span.last
+				continue
+			}
+			q.runs = append(q.runs, span)
+		}
+		r.missing(q, &missing, seq, q.next)
+		q.marks.trim(q.next)
+		if missing.Count > 0 {
+			r.changed(q, r.nextID)
+			r.lostLocked(missing)
+		}
+	}
+	slices.SortFunc(r.dirty, func(a, b *queue) int { return cmp.Compare(a.dirtySince, b.dirtySince) })
+}
+
+// missing makes Done what is not, of the numbers from one up to another.
+func (r *recovery) missing(q *queue, l *Loss, from, to uint64) {
+	for seq := from; seq < to; seq++ {
+		if q.marks.get(seq) != storage.Done {
+			q.marks.set(seq, storage.Done)
+			l.add(seq)
+		}
+	}
+}
+
+// verify reads the newest chunks and takes all into the index.
+func (r *recovery) verify() {
+	left := int64(verifyBytes)
+	for _, c := range slices.Backward(r.chunks) {
+		if left -= c.size; left > 0 && c.live > 0 && c.parts > 0 {
+			if err := r.verifyChunk(c); err != nil {
+				r.lose(c, err)
+				r.stats.Chunks++
+				r.stats.ChunkBytes += c.size
+			}
+		}
+	}
+	for _, c := range r.chunks {
+		if c.state == chunkNew {
+			r.storedLocked(c)
+		}
+	}
+}
+
+func (s *Store) verifyChunk(c *chunk) error {
+	var h head
+	if err := s.readHead(c.id, &h); err != nil {
+		return err
+	}
+	return s.withBody(c.id, &h, func([]byte) error { return nil })
+}
+
+// findStale lists what belongs to nothing: bodies whose group never came to its end, and subscriptions of deleted sessions.
+func (r *recovery) findStale() error {
+	return r.db.View(func(txn *badger.Txn) error {
+		for _, kind := range []byte{keyBody, keySubscription} {
+			it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kind}})
+			for it.Rewind(); it.Valid(); it.Next() {
+				key := it.Item().Key()
+				if id := keyID(key); kind == keyBody && !r.bodies[id] || kind == keySubscription && r.handles[id] == nil {
+					r.stale = append(r.stale, bytes.Clone(key))
+				}
+			}
+			it.Close()
+		}
+		return nil
+	})
+}
+
+// finish reserves ids and deletes what is stale.
+func (r *recovery) finish() error {
+	r.nextID = max(r.nextID, 1)
+	r.Store.index.watermark = r.nextID + idsAhead
+	records := []record{{[]byte{keyWatermark}, encodeWatermark(r.Store.index.watermark)}}
+	for _, key := range r.stale {
+		records = append(records, record{key: key})
+	}
+	r.tidied, r.collected = time.Now(), time.Now()
+	return r.commitSome(records)
+}

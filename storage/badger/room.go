@@ -1,0 +1,93 @@
+package badger
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	// roomPeriod is the time between looks at the free space while the store is full or its size is bounded.
+	roomPeriod = 200 * time.Millisecond
+	// reserveLeft is the part of the reserve without which nothing is written at all: Badger writes through
+	// mapped files, where a disk without room ends the process.
+	reserveLeft = 4
+)
+
+// free is how many bytes the file system has left.
+func (s *Store) free() (int64, error) {
+	if f := s.options.Faults.Free; f != nil {
+		return f()
+	}
+	return freeBytes(s.options.Path)
+}
+
+// lookAtRoom decides whether the store is full.
+func (s *Store) lookAtRoom(now time.Time) {
+	if now.Sub(s.roomSeen) < roomPeriod { // only the committer touches roomSeen
+		return
+	}
+	s.roomSeen = now
+	free, err := s.free()
+	if err != nil {
+		s.options.Log.Warn("storage: free space is not known", "err", err)
+		return
+	}
+	used := int64(0)
+	if s.options.MaxBytes > 0 {
+		used = folderBytes(s.options.Path)
+	}
+	s.setFull(free, used)
+}
+
+// setFull changes with some distance between full and not, so that it does not flutter.
+func (s *Store) setFull(free, used int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := s.options.MaxBytes
+	full := free < s.options.Reserve || limit > 0 && used > limit
+	if s.full && !full {
+		full = free < s.options.Reserve+s.options.Reserve/4 || limit > 0 && used > limit-limit/8
+	}
+	if full != s.full {
+		s.full = full
+		s.options.Log.Warn("storage: room changed", "full", full, "free_bytes", free, "used_bytes", used)
+	}
+}
+
+// awaitRoom returns when there is room for a commit. Without any the committer waits: whoever waits for it is not told
+// anything, and new writes are refused.
+func (s *Store) awaitRoom() error {
+	for {
+		free, err := s.free()
+		if err != nil || free >= s.options.Reserve {
+			return nil // an unknown room is tried
+		}
+		s.setFull(free, 0)
+		if free >= s.options.Reserve/reserveLeft {
+			return nil
+		}
+		select {
+		case <-time.After(roomPeriod):
+		case <-s.stop:
+			return fmt.Errorf("write: %w: %d bytes free", syscall.ENOSPC, free)
+		}
+	}
+}
+
+// folderBytes is what the files below a folder take on disk.
+func folderBytes(path string) int64 {
+	total := int64(0)
+	filepath.WalkDir(path, func(_ string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // it has just gone
+		}
+		if info, err := d.Info(); err == nil {
+			total += fileBytes(info)
+		}
+		return nil
+	})
+	return total
+}

@@ -1,0 +1,45 @@
+package badger
+
+import "time"
+
+// Stats are what a store holds and what it cost.
+type Stats struct {
+	Sessions   int
+	Queued     int   // entries of queues that are not Done
+	Chunks     int   // places on disk with messages
+	ChunkBytes int64 // what they take
+	Waiting    int   // bytes waiting for the disk
+	CacheBytes int64
+	Full       bool
+
+	Commits      uint64
+	CommitTime   time.Duration
+	Moved        uint64 // chunks whose rest was copied elsewhere
+	MovedBytes   int64
+	Expired      uint64 // entries
+	Lost         uint64 // entries
+	Collections  uint64
+	CollectTime  time.Duration
+	CollectStall time.Duration // the longest time for which a collection stopped writes
+
+	DiskBytes int64 // of the folder, by Stats only
+}
+
+// Stats returns what the store holds and what it cost since Open. It looks at the files.
+func (s *Store) Stats() Stats {
+	disk := folderBytes(s.options.Path)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.DiskBytes = disk
+	st.Sessions = len(s.sessions)
+	st.Waiting = s.waiting
+	st.Full = s.full
+	for _, q := range s.sessions {
+		st.Queued += q.live
+	}
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	st.CacheBytes = s.cache.bytes
+	return st
+}

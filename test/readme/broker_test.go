@@ -1,0 +1,105 @@
+package readme
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every program; it only matters when a test fails.
+const patience = time.Minute
+
+// program is the broker's binary.
+var program string
+
+// TestMain builds the binary.
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "penstock-readme-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "penstock")
+	if runtime.GOOS == "windows" {
+		program += ".exe"
+	}
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/penstock")
+	build.Dir = repository
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+var listening = regexp.MustCompile(`msg=listening .*type=(tcp|ws) address=(\S+)`)
+
+// startBroker runs the broker for one test and returns its two addresses.
+func startBroker(t *testing.T) (tcp, ws string) {
+	t.Helper()
+	c := exec.Command(program, "serve", "--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0/mqtt", "--admin-address", "")
+	log, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Signal(syscall.SIGTERM)
+		if err := c.Wait(); err != nil {
+			t.Errorf("the broker ended with %v", err)
+		}
+	})
+	addresses := make(map[string]string)
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+			addresses[m[1]] = m[2]
+		}
+		if strings.Contains(lines.Text(), "msg=ready") {
+			go io.Copy(io.Discard, log) // until the broker ends
+			return addresses["tcp"], addresses["ws"]
+		}
+	}
+	t.Fatal("the broker ended before it was ready")
+	return "", ""
+}
+
+// output runs a program to its end and returns what it printed.
+func output(t *testing.T, dir string, env []string, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := exec.CommandContext(ctx, name, args...)
+	c.Dir, c.Env = dir, append(os.Environ(), env...)
+	var errors strings.Builder
+	c.Stderr = &errors
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s%s", c, err, out, errors.String())
+	}
+	return string(out)
+}
+
+// absent skips a block whose library is missing, and fails it where everything must be there.
+func absent(t *testing.T, what string, err error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing: %v", what, err)
+	}
+	t.Skipf("%s is missing: %v", what, err)
+}
