@@ -30,6 +30,7 @@ COPY <<EOT /etc/penstock/penstock.yaml
 listeners:
   - {name: tcp, type: tcp, address: ":1883"}
   - {name: ws, type: ws, address: ":8083", path: /mqtt}
+storage: {path: /data}
 admin: {address: ":9883"}
 EOT
 COPY --from=build --chown=65532:65532 /out/data /data

@@ -131,7 +131,7 @@ func (s *server) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
-		err := hello(ctx, s.address)
+		err := greet(ctx, s.address)
 		if err == nil {
 			return nil
 		}
@@ -145,8 +145,8 @@ func (s *server) await(ctx context.Context) error {
 	}
 }
 
-// hello connects as a client and leaves.
-func hello(ctx context.Context, address string) error {
+// greet connects as a client and leaves.
+func greet(ctx context.Context, address string) error {
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -156,7 +156,7 @@ func hello(ctx context.Context, address string) error {
 	if err := c.SetDeadline(time.Now().Add(startTimeout)); err != nil {
 		return err
 	}
-	if _, err := c.Write(appendConnect(nil, 4, "hello")); err != nil {
+	if _, err := c.Write(hello{version: 4, id: "hello", clean: true}.append(nil)); err != nil {
 		return err
 	}
 	var connack [4]byte

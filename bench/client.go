@@ -16,17 +16,44 @@ type client struct {
 	filter     func(int) string // names them
 	publisher  *publisher       // nil if it does not publish
 	subscriber *subscriber      // nil if it expects no messages
+	durable    bool             // its session outlives the connection
 
-	asked     int  // filters sent in a SUBSCRIBE
-	confirmed int  // filters acknowledged
-	ready     bool // connected and subscribed
+	purpose   purpose // of the connection it has, or will have next
+	asked     int     // filters sent in a SUBSCRIBE
+	confirmed int     // filters acknowledged
+	ready     bool    // connected and subscribed
 }
+
+// A purpose says why a client connects.
+type purpose byte
+
+const (
+	begin  purpose = iota // with a new session, to subscribe
+	resume                // to get what waits in its session
+	forget                // to end its session
+)
 
 // filtersMax is how many filters a SUBSCRIBE carries: few enough for any broker's packet size limit.
 const filtersMax = 500
 
 // connect appends the first packet.
-func (c *client) connect(out []byte) []byte { return appendConnect(out, c.version, c.id) }
+func (c *client) connect(out []byte) []byte {
+	h := hello{version: c.version, id: c.id, clean: true}
+	if c.durable && c.purpose != forget {
+		// A session that is begun is new without the flag, because no other run uses its identifier.
+		h.clean, h.durable = false, true
+	}
+	return h.append(out)
+}
+
+// leave notes that the connection is closed, and what the next is for.
+func (c *client) leave(next purpose) {
+	if c.ready {
+		c.traffic.ready--
+	}
+	c.ready, c.purpose = false, next
+	c.asked, c.confirmed = 0, 0
+}
 
 // feed takes bytes from the broker. It returns those of an incomplete packet, and out with the answers.
 func (c *client) feed(in, out []byte) (rest, answers []byte, err error) {
@@ -60,6 +87,7 @@ func (c *client) take(first byte, body, out []byte) ([]byte, error) {
 	case subackByte:
 		return c.takeSuback(body, out)
 	case pingrespByte:
+		c.traffic.pongs++
 		return out, nil
 	case disconnectByte:
 		return out, c.fail("broker disconnects with %#x", body)
@@ -113,7 +141,7 @@ func (c *client) takeAck(first byte, body, out []byte) ([]byte, error) {
 	if first == pubrecByte {
 		return appendAck(out, pubrelByte, id), nil
 	}
-	c.traffic.settle(c.publisher, place)
+	c.traffic.acknowledge(c.publisher, place)
 	return out, nil
 }
 
@@ -130,7 +158,22 @@ func (c *client) takeConnack(body, out []byte) ([]byte, error) {
 			p.missing = p.missing[:maximum] // [MQTT5-3.3.4-9]
 		}
 	}
-	return c.subscribe(out), nil
+	if c.purpose == begin {
+		return c.subscribe(out), nil
+	}
+	if c.purpose == resume && body[0]&sessionPresent == 0 {
+		c.traffic.forgotten++
+	}
+	c.becomeReady()
+	return out, nil
+}
+
+// sessionPresent is a flag of CONNACK [MQTT5-3.2.2.1.1].
+const sessionPresent = 0x01
+
+func (c *client) becomeReady() {
+	c.ready = true
+	c.traffic.ready++
 }
 
 func (c *client) takeSuback(body, out []byte) ([]byte, error) {
@@ -155,8 +198,7 @@ func (c *client) takeSuback(body, out []byte) ([]byte, error) {
 // subscribe appends the next SUBSCRIBE, or notes that the client is ready.
 func (c *client) subscribe(out []byte) []byte {
 	if c.asked == c.filters {
-		c.ready = true
-		c.traffic.ready++
+		c.becomeReady()
 		return out
 	}
 	var filters []string

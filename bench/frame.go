@@ -16,6 +16,7 @@ const (
 	pubcompByte    = 0x70
 	subscribeByte  = 0x82
 	subackByte     = 0x90
+	pingreqByte    = 0xC0
 	pingrespByte   = 0xD0
 	disconnectByte = 0xE0
 )
@@ -44,16 +45,30 @@ func appendFrame(dst []byte, first byte, body []byte) []byte {
 	return append(dst, body...)
 }
 
-// appendConnect appends a CONNECT with clean start and no will, name or password.
-func appendConnect(dst []byte, version byte, id string) []byte {
-	const cleanStart = 0x02
-	body := appendString(nil, "MQTT")
-	body = append(body, version, cleanStart)
+// A hello is what a CONNECT says, without a will, name or password.
+type hello struct {
+	version byte
+	id      string
+	clean   bool // clean session or clean start
+	durable bool // with MQTT 5, the session has an expiry interval; before, it is durable if it is not clean
+}
+
+func (h hello) append(dst []byte) []byte {
+	const cleanFlag, expiryProperty = 0x02, 0x11
+	var flags byte
+	if h.clean {
+		flags = cleanFlag
+	}
+	body := append(appendString(nil, "MQTT"), h.version, flags)
 	body = binary.BigEndian.AppendUint16(body, uint16(keepAlive.Seconds()))
-	if version == 5 {
+	switch {
+	case h.version == 5 && h.durable:
+		body = append(body, 5, expiryProperty) // [MQTT5-3.1.2.11.2]
+		body = binary.BigEndian.AppendUint32(body, uint32(sessionExpiry.Seconds()))
+	case h.version == 5:
 		body = append(body, 0) // no properties
 	}
-	return appendFrame(dst, connectByte, appendString(body, id))
+	return appendFrame(dst, connectByte, appendString(body, h.id))
 }
 
 // appendSubscribe appends a SUBSCRIBE for filters, all with the same QoS.
@@ -70,6 +85,9 @@ func appendSubscribe(dst []byte, version byte, id uint16, qos byte, filters []st
 
 // appendDisconnect appends the DISCONNECT of a client that leaves in order.
 func appendDisconnect(dst []byte) []byte { return append(dst, disconnectByte, 0) }
+
+// appendPing appends a PINGREQ.
+func appendPing(dst []byte) []byte { return append(dst, pingreqByte, 0) }
 
 // appendAck appends PUBACK, PUBREC, PUBREL or PUBCOMP, meaning success in either version.
 func appendAck(dst []byte, first byte, id uint16) []byte {

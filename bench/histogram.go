@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math/bits"
 	"time"
 )
@@ -50,4 +51,24 @@ func (h *histogram) quantile(q float64) time.Duration {
 		}
 	}
 	return time.Duration(h.max)
+}
+
+// Quantiles are what a histogram says in four numbers.
+type Quantiles struct {
+	P50  time.Duration `json:"p50_ns"`
+	P99  time.Duration `json:"p99_ns"`
+	P999 time.Duration `json:"p999_ns"`
+	Max  time.Duration `json:"max_ns"`
+}
+
+// quantilesOf is all zero for a histogram that is nil or empty.
+func quantilesOf(h *histogram) Quantiles {
+	if h == nil {
+		return Quantiles{}
+	}
+	return Quantiles{h.quantile(0.5), h.quantile(0.99), h.quantile(0.999), time.Duration(h.max)}
+}
+
+func (q Quantiles) String() string {
+	return fmt.Sprintf("p50 %v, p99 %v, p99.9 %v, max %v", q.P50, q.P99, q.P999, q.Max)
 }

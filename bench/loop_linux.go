@@ -23,7 +23,6 @@ type loop struct {
 	events []unix.EpollEvent
 	in     []byte        // what one read takes
 	out    []byte        // what is written next
-	opened int           // conns[:opened] have a socket
 	timer  int           // wakes an open loop when a message is due; -1 without
 	rest   time.Duration // what passes between two turns at least
 }
@@ -31,7 +30,7 @@ type loop struct {
 // A conn is the socket of one client.
 type conn struct {
 	client  *client
-	fd      int
+	fd      int    // -1 while it has no socket
 	partial []byte // the start of an incomplete packet
 	unsent  []byte // what the socket did not take yet
 	asking  bool   // the loop hears when the socket takes more
@@ -91,7 +90,7 @@ func (l *loop) open(i int) error {
 	if err != nil {
 		return fmt.Errorf("bench: socket: %w", err)
 	}
-	c.fd = fd
+	c.fd, c.partial = fd, nil // so that close closes it whatever fails
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fmt.Errorf("bench: socket: %w", err)
 	}
@@ -289,14 +288,24 @@ func (l *loop) fill() error {
 	return nil
 }
 
-// close says goodbye on every connection and releases everything.
-func (l *loop) close() {
-	for _, c := range l.conns[:l.opened] {
+// hangUp ends connections with DISCONNECT, and says what the next ones are for. It must not be called while the loop turns.
+func (l *loop) hangUp(conns []*conn, next purpose) {
+	for _, c := range conns {
+		c.client.leave(next)
+		if c.fd < 0 {
+			continue
+		}
 		if len(c.unsent) == 0 {
 			unix.Write(c.fd, appendDisconnect(nil)) // a socket that does not take it is closed all the same
 		}
 		unix.Close(c.fd)
+		c.fd, c.unsent, c.asking = -1, nil, false
 	}
+}
+
+// close says goodbye on every connection and releases everything.
+func (l *loop) close() {
+	l.hangUp(l.conns, forget)
 	if l.timer >= 0 {
 		unix.Close(l.timer)
 	}

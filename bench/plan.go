@@ -24,9 +24,11 @@ type route struct {
 
 // An interest is what one subscriber expects: messages of count publishers from first on. With count 0 none.
 type interest struct {
-	filter string
+	filter string // empty for a filter for each of the publishers' topics
 	first  int
 	count  int
+	// partial is set where another subscriber may get the message instead, so that a number that is missing says nothing.
+	partial bool
 }
 
 // A holding is a connection that holds subscriptions number from to below to, which match nothing.
@@ -48,7 +50,7 @@ func newPlan(o *Options) (*plan, error) {
 		p.subscribe(o.Subscribers, interest{filter: p.root + "/+", count: o.Clients})
 	case Share:
 		p.publish(o.Clients, 1)
-		p.subscribe(o.Subscribers, interest{filter: "$share/bench/" + p.root + "/+", count: o.Clients})
+		p.subscribe(o.Subscribers, interest{filter: "$share/bench/" + p.root + "/+", count: o.Clients, partial: true})
 	case Idle:
 		for i := range o.Clients {
 			p.subscribe(1, interest{filter: p.topic(i)})
@@ -56,6 +58,10 @@ func newPlan(o *Options) (*plan, error) {
 	case Subs:
 		p.pairs(o.Clients)
 		p.hold(o.Subscriptions, o.Holders)
+	case Backlog:
+		p.backlog(o)
+	case Lone:
+		p.pairs(1)
 	default: // Pairs and Latency
 		p.pairs(o.Clients)
 	}
@@ -85,6 +91,23 @@ func (p *plan) pairs(n int) {
 	p.publish(n, 1)
 	for i := range n {
 		p.subscribe(1, interest{filter: p.topic(i), first: i, count: 1})
+	}
+}
+
+// backlog gives each session all topics, or a share of them that differs by one at most; where there are fewer topics than
+// sessions, some share one.
+func (p *plan) backlog(o *Options) {
+	p.publish(o.Clients, 0)
+	for i := range o.Subscribers {
+		x := interest{filter: p.root + "/+", count: o.Clients}
+		if !o.Everyone {
+			first := i * o.Clients / o.Subscribers
+			x = interest{first: first, count: max((i+1)*o.Clients/o.Subscribers-first, 1)}
+		}
+		p.subscribe(1, x)
+		for j := range x.count {
+			p.publishers[x.first+j].copies++
+		}
 	}
 }
 

@@ -45,18 +45,23 @@ func parseStat(data []byte) (time.Duration, error) {
 }
 
 // rss is the memory the process has in use, in bytes.
-func (p process) rss() (int64, error) {
+func (p process) rss() (int64, error) { return p.memory("VmRSS") }
+
+// anonymous is the part of rss that is no page of a file: what a broker that maps its files needs.
+func (p process) anonymous() (int64, error) { return p.memory("RssAnon") }
+
+func (p process) memory(key string) (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", int(p)))
 	if err != nil {
 		return 0, fmt.Errorf("bench: broker's process: %w", err)
 	}
-	return parseStatus(data)
+	return parseStatus(data, key)
 }
 
-// parseStatus takes VmRSS from the text of /proc/PID/status.
-func parseStatus(data []byte) (int64, error) {
+// parseStatus takes a size from the text of /proc/PID/status (proc(5)).
+func parseStatus(data []byte, key string) (int64, error) {
 	for line := range strings.Lines(string(data)) {
-		value, found := strings.CutPrefix(line, "VmRSS:")
+		value, found := strings.CutPrefix(line, key+":")
 		if !found {
 			continue
 		}
@@ -66,5 +71,5 @@ func parseStatus(data []byte) (int64, error) {
 		}
 		return kb << 10, nil
 	}
-	return 0, fmt.Errorf("bench: no VmRSS in /proc/PID/status: has the process ended?")
+	return 0, fmt.Errorf("bench: no %s in /proc/PID/status: has the process ended?", key)
 }

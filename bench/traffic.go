@@ -10,15 +10,25 @@ type traffic struct {
 	// as soon as the window has room.
 	schedule func(p *publisher, sequence uint64) int64
 	sending  bool
+	// away is set while nobody is there to receive: a message holds its place in the window until it is acknowledged.
+	away bool
 	// eager publishers may have room in their window again.
 	eager []*publisher
 
 	ready      int    // clients that are connected and subscribed
 	subscribed int    // subscriptions that were acknowledged
+	forgotten  int    // sessions that were to be resumed and that the broker does not have
+	pongs      int    // answers to PINGREQ
 	delivered  uint64 // messages that arrived
 	settled    uint64 // messages that arrived everywhere and, above QoS 0, were acknowledged
-	misordered uint64 // messages that arrived behind a later one of their publisher, or again
-	latencies  *histogram
+	misordered uint64 // messages that arrived behind a later one of their publisher, and repeated ones of partial subscribers
+	repeated   uint64 // messages that arrived again
+
+	// What is timed, while it is not nil.
+	latencies *histogram // of messages due from since on: from when they were due until they arrived
+	lateness  *histogram // of the same messages: from when they were due until they were sent
+	since     int64
+	acks      *histogram // from when a message was sent until it was acknowledged
 }
 
 // A publisher is the sending side of one client.
@@ -29,7 +39,9 @@ type publisher struct {
 	acks   uint32 // 1 above QoS 0
 	// missing counts, for the message in each place of the window, the deliveries and acknowledgements to come.
 	missing []uint32
+	begun   []int64 // when the message in each place was sent, where acknowledgements are timed
 	sent    uint64
+	limit   uint64 // number of the last message
 	// queued is set while the publisher is in traffic.eager.
 	queued bool
 	conn   int // number of its connection
@@ -37,8 +49,9 @@ type publisher struct {
 
 // A subscriber is the receiving side of one client.
 type subscriber struct {
-	first int      // publisher whose messages last[0] is about
-	last  []uint64 // number of the last message of each publisher
+	first   int       // publisher that seen[0] is about
+	seen    []history // of each publisher
+	partial bool      // others get some of the messages: only the last of each history counts
 }
 
 // place is where a message is in the window, also its packet identifier less one.
@@ -46,7 +59,7 @@ func (p *publisher) place(sequence uint64) int { return int((sequence - 1) % uin
 
 // fill appends every message that is due and for which the window has room.
 func (t *traffic) fill(p *publisher, out []byte) []byte {
-	for t.sending {
+	for t.sending && p.sent < p.limit {
 		sequence := p.sent + 1
 		place := p.place(sequence)
 		if p.missing[place] > 0 {
@@ -58,11 +71,25 @@ func (t *traffic) fill(p *publisher, out []byte) []byte {
 				break
 			}
 		}
-		p.missing[place] = p.copies + p.acks
+		t.clock(p, place, time)
+		p.missing[place] = p.acks
+		if !t.away {
+			p.missing[place] += p.copies
+		}
 		p.sent = sequence
 		out = p.stamp.append(out, uint16(place+1), sequence, time)
 	}
 	return out
+}
+
+// clock notes when a message goes out that was due at a time.
+func (t *traffic) clock(p *publisher, place int, due int64) {
+	if p.begun != nil {
+		p.begun[place] = t.now
+	}
+	if t.lateness != nil && due >= t.since {
+		t.lateness.add(t.now - due)
+	}
 }
 
 // wake has fill called for p before the loop sleeps again.
@@ -77,27 +104,51 @@ func (t *traffic) wake(p *publisher) {
 func (t *traffic) deliver(s *subscriber, payload []byte) bool {
 	index, sequence, time, ok := readHeader(payload)
 	from := int(index) - s.first
-	if !ok || from < 0 || from >= len(s.last) || sequence == 0 {
+	if !ok || from < 0 || from >= len(s.seen) || sequence == 0 {
 		return false
 	}
 	p := t.publishers[index]
-	t.delivered++
-	if sequence <= s.last[from] {
-		t.misordered++
-	} else {
-		s.last[from] = sequence
+	if sequence > p.sent {
+		return false
 	}
-	if t.latencies != nil {
+	t.delivered++
+	t.order(s, &s.seen[from], sequence)
+	if t.latencies != nil && time >= t.since {
 		t.latencies.add(t.now - time)
 	}
 	t.settle(p, p.place(sequence))
 	return true
 }
 
+// order counts a message that does not come as it should.
+func (t *traffic) order(s *subscriber, h *history, sequence uint64) {
+	if s.partial {
+		if sequence <= h.last {
+			t.misordered++
+		}
+		h.last = max(h.last, sequence)
+		return
+	}
+	switch h.take(sequence) {
+	case late:
+		t.misordered++
+	case again:
+		t.repeated++
+	}
+}
+
+// acknowledge notes that the broker took responsibility for the message in a place of p's window.
+func (t *traffic) acknowledge(p *publisher, place int) {
+	if t.acks != nil && p.begun != nil {
+		t.acks.add(t.now - p.begun[place])
+	}
+	t.settle(p, place)
+}
+
 // settle notes one delivery or acknowledgement of the message in a place of p's window.
 func (t *traffic) settle(p *publisher, place int) {
 	if p.missing[place] == 0 {
-		return // a message that arrived too often, counted as misordered
+		return // a message that arrived too often, counted already
 	}
 	p.missing[place]--
 	if p.missing[place] == 0 {
@@ -122,4 +173,39 @@ func (t *traffic) sent() uint64 {
 		n += p.sent
 	}
 	return n
+}
+
+// due is how many messages are to be sent in all, once every publisher has a limit.
+func (t *traffic) due() uint64 {
+	var n uint64
+	for _, p := range t.publishers {
+		n += p.limit
+	}
+	return n
+}
+
+// stop lets publishers send nothing beyond what they have sent, or beyond what was due before a time in an open loop.
+func (t *traffic) stop(before int64) {
+	for _, p := range t.publishers {
+		p.limit = p.sent
+		for t.schedule != nil && t.schedule(p, p.limit+1) < before {
+			p.limit++
+		}
+		t.wake(p)
+	}
+}
+
+// lost is how many deliveries to the subscribers did not come.
+func (t *traffic) lost(subscribers []*subscriber) uint64 {
+	var n, partial uint64
+	for _, s := range subscribers {
+		if s.partial {
+			partial = t.expected()
+			continue
+		}
+		for i := range s.seen {
+			n += s.seen[i].missing(t.publishers[s.first+i].sent)
+		}
+	}
+	return n + partial - min(partial, t.delivered)
 }

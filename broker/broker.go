@@ -103,13 +103,15 @@ func New(o Options) (*Broker, error) {
 	if e, ok := b.store.(storage.Expirer); ok {
 		e.OnExpired(b.expired)
 	}
-	if err := b.load(); err != nil {
+	loaded, err := b.load()
+	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	if err := chain.Start(b); err != nil {
 		b.cancel()
 		return nil, fmt.Errorf("hooks: %w", err)
 	}
+	loaded.goOn()
 	go b.publishSys(o.SysInterval)
 	return b, nil
 }

@@ -243,3 +243,9 @@ func until(t testing.TB, what string, done func() bool) {
 		}
 	}
 }
+
+// elapse lets time pass in a synctest bubble. Outside of one it panics.
+func elapse(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}

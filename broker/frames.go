@@ -28,7 +28,9 @@ const formCount = 2 * 3 * 2
 // reset begins with a message.
 func (f *frames) reset(m *packet.Message) {
 	f.message, f.byRef = m, false
-	f.buf = f.buf[:0]
+	if f.buf = f.buf[:0]; cap(f.buf) > bufferKeep {
+		f.buf = nil
+	}
 	clear(f.made[:])
 }
 

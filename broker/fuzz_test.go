@@ -136,7 +136,7 @@ func wantOnlyTheSession(t *testing.T, b *Broker) {
 	if s.Connections != 1 || s.Sessions > 2 || s.PendingStores != 0 || s.InflightMessages < 0 || s.QueuedMessages < 0 || s.HookPanics != 0 {
 		t.Errorf("left behind: %+v", s)
 	}
-	time.Sleep(51 * time.Second)
+	elapse(51 * time.Second)
 	synctest.Wait()
 	if s = settled(b); s.Sessions != 1 || s.Subscriptions != 1 || b.index.Len() != 1 {
 		t.Errorf("%d sessions, %d subscriptions, %d in the index after the session expired, want the witness's", s.Sessions, s.Subscriptions, b.index.Len())

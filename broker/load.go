@@ -20,21 +20,23 @@ type loader struct {
 }
 
 // load reads the store. Nothing else runs yet.
-func (b *Broker) load() error {
+func (b *Broker) load() (*loader, error) {
 	l := &loader{b: b, now: time.Now(), ended: make(map[string]*liveSession)}
-	if err := b.store.Load(l); err != nil {
-		return err
-	}
+	return l, b.store.Load(l)
+}
+
+// goOn sets the clocks of the loaded sessions going. The hooks have started: they hear at once of sessions that ended
+// while the broker was away.
+func (l *loader) goOn() {
 	for _, rec := range l.sessions {
 		l.wait(rec)
 	}
 	for _, s := range l.ended {
 		s.ended = true
-		if changes := b.discard(s); changes != nil {
-			b.update(nil, changes...)
+		if changes := l.b.discard(s); changes != nil {
+			l.b.update(nil, changes...)
 		}
 	}
-	return nil
 }
 
 // Session implements storage.Visitor.
@@ -127,7 +129,7 @@ func (l *loader) Retained(m *packet.Message) error {
 
 // wait has a loaded session go on waiting for its client: its expiry and its will's delay counted on while the broker was away.
 func (l *loader) wait(rec *storage.Session) {
-	s := l.b.sessions.byKey[rec.ID]
+	s := l.b.sessions.findKey(rec.ID)
 	if s == nil { // one of ended
 		return
 	}

@@ -190,7 +190,7 @@ func TestObserversSeeDrops(t *testing.T) {
 			from.ask(1, 1, "a", "first")
 			first := to.wantMessage("a", "first").PacketID
 			from.publish(packet.Outgoing{Topic: "a", Payload: []byte("x"), QoS: 1, ID: 2, Expiry: 2, HasExpiry: true})
-			time.Sleep(3 * time.Second)
+			elapse(3 * time.Second)
 			to.ack(packet.PUBACK, first)
 		}, "dropped to a x expired"},
 		"session ended": {func(t *testing.T, h *holding) {
@@ -263,7 +263,7 @@ func TestObserversSeeSessions(t *testing.T) {
 		}
 		other.nc.Close()
 		j.want(t, "disconnect c connection closed by client")
-		time.Sleep(61 * time.Second)
+		elapse(61 * time.Second)
 		j.want(t, "end c expired")
 		connected(t, b, packet.V5, hello{id: "d", resume: true, expiry: 60}).nc.Close()
 		synctest.Wait()

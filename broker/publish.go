@@ -74,7 +74,7 @@ func (c *conn) topicOf(p *packet.Publish) ([]byte, error) {
 	} else if *known == "" {
 		return nil, packet.Refuse(packet.ProtocolError, "topic alias was not set up on this connection")
 	}
-	return []byte(*known), nil
+	return stringAsBytes(*known), nil
 }
 
 // checkPublish applies the server's limits to a PUBLISH.
@@ -172,7 +172,7 @@ func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan
 			return c.answerRefused(t, p, d)
 		}
 		if changed != m { // who gets it depends on its topic now [MQTT5-3.3.2-3]
-			m, found = changed, c.b.index.Lookup([]byte(changed.Topic))
+			m, found = changed, c.b.index.Lookup(stringAsBytes(changed.Topic))
 		}
 	}
 	var ticket uint64

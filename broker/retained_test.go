@@ -39,7 +39,7 @@ func TestRetainedMessagesExpire(t *testing.T) {
 			second time.Duration
 			left   int
 		}{{0, 5}, {41, 4}, {51, 3}, {99, 3}, {101, 2}} {
-			time.Sleep(time.Until(b.started.Add(step.second * time.Second)))
+			elapse(time.Until(b.started.Add(step.second * time.Second)))
 			synctest.Wait()
 			if got := settled(b).RetainedMessages; got != step.left {
 				t.Errorf("after %d s %d messages, want %d", step.second, got, step.left)
@@ -71,7 +71,7 @@ func TestRetainedExpiryAcrossARestart(t *testing.T) {
 			t.Errorf("%d seconds left, want 40", p.Properties.MessageExpiryInterval)
 		}
 		c.wantNothing()
-		time.Sleep(41 * time.Second)
+		elapse(41 * time.Second)
 		if got := settled(b).RetainedMessages; got != 0 {
 			t.Errorf("%d messages, want 0", got)
 		}
@@ -106,7 +106,7 @@ func TestSysTopics(t *testing.T) {
 			from.wantMessage("a", "12345")
 		}
 		retain(from, "kept", "x", 0)
-		time.Sleep(11 * time.Second)
+		elapse(11 * time.Second)
 		c := connected(t, b, packet.V5, hello{id: "c"})
 		c.write(subscribePacket(packet.V5, 1, 0, "$SYS/#"))
 		c.want(packet.SUBACK)
@@ -128,7 +128,7 @@ func TestSysTopics(t *testing.T) {
 		wantSysValues(t, got)
 		// A change is published to those who are subscribed; nothing else is.
 		from.say("b", "x")
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		seen := map[string]bool{}
 		for !seen["$SYS/broker/publish/messages/received"] {
 			seen[c.want(packet.PUBLISH).TopicName] = true

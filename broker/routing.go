@@ -224,6 +224,6 @@ func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, done 
 	if m.Retain {
 		r.enqueue.Retain = b.retain(t, m)
 	}
-	r.route(t, b.index.Lookup([]byte(m.Topic)).Value)
+	r.route(t, b.index.Lookup(stringAsBytes(m.Topic)).Value)
 	r.finish(t)
 }

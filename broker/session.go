@@ -276,7 +276,7 @@ func (c *conn) publishNow(t *turn, p sending) {
 	switch {
 	case !c.opened || c.closing:
 		t.drop(c.session.id, p.message, hooks.DropOffline)
-	case c.outbox.size+len(p.message.Payload) > c.b.limits.MaxOutboxBytes:
+	case c.outbox.size > 0 && c.outbox.size+len(p.message.Payload) > c.b.limits.MaxOutboxBytes:
 		t.drop(c.session.id, p.message, hooks.DropOutboxFull)
 	case !c.publishLocked(t, p):
 		t.drop(c.session.id, p.message, hooks.DropTooLarge)

@@ -8,6 +8,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +16,6 @@ import (
 
 	"github.com/penstockmq/penstock/broker/listener"
 	"github.com/penstockmq/penstock/broker/packet"
-	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/storage"
 	"github.com/penstockmq/penstock/storage/memory"
 	"github.com/penstockmq/penstock/storage/storagetest"
@@ -30,20 +30,39 @@ const (
 
 // A storm is one run of the stress test.
 type storm struct {
-	t *testing.T
-	b *Broker
+	t       *testing.T
+	power   func(store storage.Store) *plug // how the broker's store is made of the one that keeps the records
+	restart func(s *storm)                  // nil: the broker runs through
+	heard   atomic.Int64
+
+	mu     sync.Mutex // guards what follows
+	b      *Broker
+	store  *plug
+	memory *memory.Store
 }
 
 // Clients come, are taken over, vanish and resume, and change subscriptions, while others publish with every QoS: QoS 2
 // arrives exactly once, QoS 1 at least once, everything in the order of its publisher; and when all have left, nothing is left of them.
+// The broker itself is stopped and started again, or loses its power, with the same result.
 func TestStorm(t *testing.T) {
-	for name, store := range map[string]func() storage.Store{
-		"memory": func() storage.Store { return memory.New() },
-		"async":  func() storage.Store { return storagetest.HoldAsync(memory.New()) },
+	at := func(s storage.Store) *plug { return &plug{Store: s} }
+	async := func(s storage.Store) *plug { return &plug{Store: storagetest.HoldAsync(s)} }
+	for _, k := range []struct {
+		name    string
+		power   func(storage.Store) *plug
+		restart func(s *storm)
+	}{
+		{"memory", at, nil},
+		{"async", async, nil},
+		{"memory, restarts", at, (*storm).orderly},
+		{"async, restarts", async, (*storm).orderly},
+		{"memory, power cuts", at, (*storm).powerCut},
+		{"async, power cuts", async, (*storm).powerCut},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(k.name, func(t *testing.T) {
 			random := seeded(t)
-			s := &storm{t: t, b: startOnly(t, setup{store: store(), limits: func(l *configs.Limits) { l.MaxInflight = stressWindow }})}
+			s := &storm{t: t, power: k.power, restart: k.restart, memory: memory.New()}
+			s.begin()
 			s.rage(random)
 			until(t, "every connection has ended", func() bool { return s.b.Stats().Connections == 0 })
 			until(t, fmt.Sprintf("nothing is left: %+v", s.b.Stats()), func() bool {
@@ -76,6 +95,9 @@ func (s *storm) rage(random *rand.Rand) {
 	done := make(chan struct{})
 	for _, h := range subscribers {
 		rest.Go(h.listen)
+	}
+	if s.restart != nil {
+		rest.Go(func() { s.interrupt(3) })
 	}
 	for i := range 4 {
 		gull := &gull{wanderer: s.wanderer(fmt.Sprintf("gull-%d", i%2), bothVersions[i/2], random)}
@@ -110,19 +132,36 @@ func (s *storm) wanderer(id string, v packet.Version, random *rand.Rand) wandere
 
 // come connects and resumes the session. The old connection, if it is open still, is taken over.
 func (w *wanderer) come() {
+	ack := w.connect(hello{id: w.id, resume: true, expiry: 10_000, receiveMax: stressWindow})
+	w.present = ack.SessionPresent
+}
+
+// connect dials until CONNECT is answered: once, unless the broker is interrupted.
+func (w *wanderer) connect(h hello) (ack packets.Packet) {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		w.dial()
+		w.write(h.packet(w.v))
+		ack, err := w.read()
+		switch {
+		case err == nil && packet.Type(ack.FixedHeader.Type) == packet.CONNACK && ack.ReasonCode == 0:
+			return ack
+		case w.s.restart == nil:
+			w.s.t.Errorf("%s: got %s, %v instead of CONNACK", w.id, summary(ack), err)
+			return ack
+		}
+		w.nc.Close()
+	}
+	w.s.t.Errorf("%s is never accepted", w.id)
+	return ack
+}
+
+func (w *wanderer) dial() {
 	near, far, err := tcpPair()
 	if err != nil {
-		w.s.t.Error(err)
-		return
+		panic(err) // out of sockets: no test is possible
 	}
-	w.s.b.Attach(far, listener.Peer{Listener: "test", Remote: far.RemoteAddr()})
+	w.s.broker().Attach(far, listener.Peer{Listener: "test", Remote: far.RemoteAddr()})
 	w.nc = near
-	w.write(hello{id: w.id, resume: true, expiry: 10_000, receiveMax: stressWindow}.packet(w.v))
-	p, err := w.read()
-	if err == nil && (packet.Type(p.FixedHeader.Type) != packet.CONNACK || p.ReasonCode != 0) {
-		w.s.t.Errorf("%s: got %s instead of CONNACK", w.id, summary(p))
-	}
-	w.present = p.SessionPresent
 }
 
 // stagger goes away and comes back: orderly, by a broken connection, or by taking itself over.
@@ -145,19 +184,9 @@ func (w *wanderer) leave() {
 	if w.nc != nil {
 		w.nc.Close()
 	}
-	near, far, err := tcpPair()
-	if err != nil {
-		w.s.t.Error(err)
-		return
-	}
-	w.s.b.Attach(far, listener.Peer{Listener: "test", Remote: far.RemoteAddr()})
-	w.nc = near
-	w.write(hello{id: w.id}.packet(w.v))
-	if _, err := w.read(); err != nil {
-		w.s.t.Errorf("%s leaves: %v", w.id, err)
-	}
+	w.connect(hello{id: w.id})
 	w.write(framed(packet.DISCONNECT, 0, nil))
-	near.Close()
+	w.nc.Close()
 }
 
 // write ignores errors: whoever reads meets them.
@@ -202,6 +231,10 @@ func (sp *speaker) speak() {
 			continue
 		}
 		p, err := sp.read()
+		if err != nil && sp.s.restart != nil {
+			sp.again()
+			continue
+		}
 		if err != nil {
 			sp.s.t.Errorf("%s waits for %d acknowledgements: %v", sp.id, len(sp.open), err)
 			return
@@ -272,6 +305,11 @@ func (h *hearer) listen() {
 	h.held = map[uint16]bool{}
 	for h.whole < 2*stressPublishers {
 		p, err := h.read()
+		if err != nil && h.s.restart != nil {
+			h.nc.Close()
+			h.come()
+			continue
+		}
 		if err != nil {
 			h.s.t.Errorf("%s has %d of %d topics to the end: %v", h.id, h.whole, 2*stressPublishers, err)
 			break
@@ -306,6 +344,7 @@ func (h *hearer) take(p packets.Packet) {
 		}
 		h.held[p.PacketID] = true
 	}
+	h.s.heard.Add(1)
 	h.heard[p.TopicName+" "+string(p.Payload)]++
 	var n int
 	if _, err := fmt.Sscanf(string(p.Payload), "%d", &n); err != nil {
@@ -352,15 +391,9 @@ func (g *gull) fly(done <-chan struct{}) {
 			return
 		default:
 		}
-		near, far, err := tcpPair()
-		if err != nil {
-			g.s.t.Error(err)
-			return
-		}
-		g.s.b.Attach(far, listener.Peer{Listener: "test", Remote: far.RemoteAddr()})
-		g.nc = near
+		g.dial()
 		g.swoop()
-		near.Close()
+		g.nc.Close()
 	}
 }
 

@@ -42,7 +42,7 @@ func (b *Broker) publishSysOnce(last map[string]string, rates *loads) {
 		m := &packet.Message{Topic: "$SYS/broker/" + v.name, Payload: []byte(v.value), Received: now, Retain: true}
 		b.retained.set(b, m)
 		r := newRouting(b, m)
-		r.route(t, b.index.Lookup([]byte(m.Topic)).Value)
+		r.route(t, b.index.Lookup(stringAsBytes(m.Topic)).Value)
 		r.finish(t)
 	}
 }

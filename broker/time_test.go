@@ -36,11 +36,11 @@ func TestKeepAlive(t *testing.T) {
 		b := start(t, setup{})
 		c := connected(t, b, v, hello{id: "c", keepAlive: 10})
 		for range 5 {
-			time.Sleep(14 * time.Second)
+			elapse(14 * time.Second)
 			c.wantNothing()
 		}
 		for _, piece := range []byte{0x30, 0x20} {
-			time.Sleep(5 * time.Second)
+			elapse(5 * time.Second)
 			c.write([]byte{piece})
 		}
 		wantEndAfter(t, c, 5*time.Second)
@@ -55,7 +55,7 @@ func TestNoKeepAlive(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		b := start(t, setup{})
 		c := connected(t, b, v, hello{id: "c"})
-		time.Sleep(1000 * time.Hour)
+		elapse(1000 * time.Hour)
 		c.wantNothing()
 		limited := start(t, setup{limits: func(l *configs.Limits) { l.MaxKeepAlive = 20 }})
 		c = pipe(t, limited, v)
@@ -107,7 +107,7 @@ func TestSlowConnect(t *testing.T) {
 		script := hello{id: "c"}.packet(packet.V5)
 		c := pipe(t, b, packet.V5)
 		for i := range script {
-			time.Sleep(time.Second / 10)
+			elapse(time.Second / 10)
 			c.write(script[i : i+1])
 		}
 		c.want(packet.CONNACK)
@@ -117,7 +117,7 @@ func TestSlowConnect(t *testing.T) {
 			if _, err := loris.nc.Write(script[i : i+1]); err != nil {
 				break
 			}
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 		if took := time.Since(begun); took < 10*time.Second || took > 12*time.Second {
 			t.Errorf("closed after %s, want 10 s", took)
@@ -129,7 +129,7 @@ func TestSlowConnect(t *testing.T) {
 func restart(t *testing.T, b *Broker, store *memory.Store, away time.Duration) (*Broker, *memory.Store) {
 	t.Helper()
 	stop(t, b)
-	time.Sleep(away)
+	elapse(away)
 	store = store.Reopen()
 	return start(t, setup{store: store}), store
 }
@@ -146,13 +146,13 @@ func TestSessionExpiryAcrossARestart(t *testing.T) {
 			c.nc.Close()
 		}
 		synctest.Wait()
-		time.Sleep(20 * time.Second)
+		elapse(20 * time.Second)
 		b, store = restart(t, b, store, 40*time.Second)
 		synctest.Wait()
 		if got := settled(b); got.Sessions != 2 || got.Subscriptions != 2 {
 			t.Errorf("%d sessions, %d subscriptions after 60 s, want 2", got.Sessions, got.Subscriptions)
 		}
-		time.Sleep(150 * time.Second)
+		elapse(150 * time.Second)
 		if got := settled(b); got.Sessions != 1 || got.SessionsExpired != 2 {
 			t.Errorf("%d sessions after 210 s, %d expired", got.Sessions, got.SessionsExpired)
 		}
@@ -178,7 +178,7 @@ func TestWillDelayAcrossARestart(t *testing.T) {
 				watch := connected(t, b, packet.V5, hello{id: "watch", resume: true, expiry: 10_000})
 				if away < time.Minute {
 					watch.wantNothing()
-					time.Sleep(55 * time.Second)
+					elapse(55 * time.Second)
 				}
 				watch.ack(packet.PUBACK, watch.wantMessage("will", "gone").PacketID)
 				synctest.Wait()
@@ -204,7 +204,7 @@ func TestWillsAtShutdown(t *testing.T) {
 		watch := connected(t, b, packet.V5, hello{id: "watch", resume: true, expiry: 10_000})
 		watch.wantMessage("will/now", "x")
 		watch.wantNothing()
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		watch.wantMessage("will/later", "x")
 	})
 }
@@ -245,7 +245,7 @@ func TestANewSessionSurvivesTheEndOfTheOld(t *testing.T) {
 		c := connected(t, b, packet.V5, hello{id: "c", resume: true, expiry: 10, will: &testWill{topic: "will", payload: "x", delay: 20}})
 		c.nc.Close()
 		slow.Store(true)
-		time.Sleep(11 * time.Second) // the session has expired; its will is on the way
+		elapse(11 * time.Second) // the session has expired; its will is on the way
 		again := connected(t, b, packet.V5, hello{id: "c", resume: true, expiry: 1000})
 		again.subscribe(1, "a")
 		close(ending)
@@ -335,7 +335,7 @@ func TestShutdownWithAStuckClient(t *testing.T) {
 		if took := time.Since(begun); took > 2*time.Second {
 			t.Errorf("took %s, allowed 2 s", took)
 		}
-		time.Sleep(drainTime)
+		elapse(drainTime)
 		if n := len(b.connections.all()); n != 0 {
 			t.Errorf("%d connections %s later", n, drainTime)
 		}

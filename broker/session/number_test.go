@@ -149,7 +149,7 @@ func TestRestore(t *testing.T) {
 		t.Fatalf("number %d", n)
 	}
 	o.Resume(10)
-	expectSteps(t, &o, "publish 4465 a dup, pubrel 4467 b, pubrel 4468 c, publish 4472 d, publish 4475 e")
+	expectSteps(t, &o, "pubrel 4467 b, pubrel 4468 c, publish 4465 a dup, publish 4472 d, publish 4475 e")
 	answered(o.Pubcomp(4466)).expect(t, Unknown, 0, "")
 	answered(o.Pubcomp(4467)).expect(t, Completed, 70002, "b")
 }

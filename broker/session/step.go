@@ -60,7 +60,7 @@ func (o *Outbound) nextPubrel() (step Step, ok bool) {
 	if o.window == 0 {
 		return Step{}, false
 	}
-	for o.mayTake() && o.line.at(0).phase != queued { // the store had them
+	for o.line.length > 0 && o.line.at(0).phase > queued && o.mayTake() { // the store had them
 		o.take()
 	}
 	for o.resumed = max(o.resumed, o.head); o.resumed < o.reach; {

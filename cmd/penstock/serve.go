@@ -15,6 +15,7 @@ import (
 // serveFlags maps the flags of serve to the keys they set.
 var serveFlags = map[string]string{
 	"log-level": "log.level", "log-format": "log.format", "admin-address": "admin.address", "auth-anonymous": "auth.anonymous",
+	"storage-path": "storage.path",
 }
 
 func serveCommand() *cobra.Command {
@@ -24,7 +25,7 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the broker",
 		Long: "Run the broker. Without a file and flags it listens on this machine only: MQTT at 127.0.0.1:1883, and over\n" +
-			"WebSocket at ws://127.0.0.1:8083/mqtt. Defaults are beaten by the file, the file by environment variables\n" +
+			"WebSocket at ws://127.0.0.1:8083/mqtt; what must last is in the folder data. Defaults are beaten by the file, the file by environment variables\n" +
 			"(PENSTOCK_LIMITS_MAX_QOS sets limits.max_qos), and those by flags.\n\n" +
 			"SIGTERM ends it in order, a second one at once. SIGHUP reads certificates, accounts, access rules and the\n" +
 			"configuration again, and says what needs a restart.",
@@ -51,6 +52,7 @@ func serveCommand() *cobra.Command {
 	f.String("log-format", "", "text or json")
 	f.String("admin-address", "", "host:port of health and metrics over HTTP; empty turns them off")
 	f.String("auth-anonymous", "", "who may connect without an account: never, loopback or always")
+	f.String("storage-path", "", "folder of sessions and messages; empty keeps them in memory")
 	return c
 }
 

@@ -41,6 +41,7 @@ func start(t *testing.T, src source) *started {
 	s := &started{
 		lines: make(chan string, 1000), signals: make(chan os.Signal, 4), result: make(chan error, 1), address: map[string]string{},
 	}
+	src.flags = append([]configs.Flag{{Name: "--storage-path", Key: "storage.path", Value: t.TempDir()}}, src.flags...)
 	go func() { s.result <- serve(context.Background(), src, s.signals, s) }()
 	t.Cleanup(func() {
 		s.signals <- syscall.SIGTERM
@@ -177,8 +178,8 @@ func TestAnAddressInUse(t *testing.T) {
 	defer l.Close()
 	free, taken := closedAddress(t), l.Addr().String()
 	for _, args := range [][]string{
-		{"serve", "--listen", "tcp://" + free, "--listen", "ws://" + taken, "--admin-address", ""},
-		{"serve", "--listen", "tcp://" + free, "--admin-address", taken},
+		{"serve", "--listen", "tcp://" + free, "--listen", "ws://" + taken, "--admin-address", "", "--storage-path", ""},
+		{"serve", "--listen", "tcp://" + free, "--admin-address", taken, "--storage-path", ""},
 	} {
 		code, _, errs := command(t, "", args...)
 		if want := "another program listens at " + taken + "\n"; code != exitError || !strings.HasSuffix(errs, want) || strings.Count(errs, "\n") != 1 {

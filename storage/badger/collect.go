@@ -9,8 +9,6 @@ import (
 )
 
 const (
-	// collectBytes were deleted when the collector begins at once.
-	collectBytes = 32 << 20
 	// collectLeast were deleted when it begins after collectPeriod, or because the disk is full.
 	collectLeast  = 1 << 20
 	collectPeriod = 10 * time.Second
@@ -21,7 +19,7 @@ const (
 // collectDueLocked wakes the collector when there is something for it.
 func (s *Store) collectDueLocked(now time.Time) {
 	early := s.full || now.Sub(s.collected) >= collectPeriod
-	if s.freedBytes >= collectBytes || s.freedBytes >= collectLeast && early {
+	if s.freedBytes >= s.options.tuning.collectBytes || s.freedBytes >= collectLeast && early {
 		select {
 		case s.freed <- struct{}{}:
 		default:

@@ -90,6 +90,7 @@ func (s *Store) commit(g *group) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	begun := time.Now()
 	if before := s.options.Faults.BeforeCommit; before != nil {
 		if err := before(); err != nil {
 			return err
@@ -105,7 +106,7 @@ func (s *Store) commit(g *group) error {
 		return err
 	}
 	if s.options.Sync == SyncAlways {
-		if err := s.folder.Sync(); err != nil {
+		if err := s.syncFolder(begun); err != nil {
 			return err
 		}
 	}
@@ -214,6 +215,24 @@ func (s *Store) commitOnce(records []record) error {
 	return s.swallowed.get()
 }
 
+// syncFolder makes new files durable, which Badger leaves to luck. It does so only if the folder was changed since it
+// last did, because even an fsync with nothing to do makes the disk flush its cache.
+func (s *Store) syncFolder(begun time.Time) error {
+	info, err := s.folder.Stat()
+	if err != nil {
+		return err
+	}
+	if info.ModTime().Before(s.folderSynced) {
+		return nil
+	}
+	// The clock of files is coarse: a change after this fsync may bear a time a little before it.
+	s.folderSynced = begun.Add(-folderClock)
+	return s.folder.Sync()
+}
+
+// folderClock is more than a tick of the clock that files get their times from.
+const folderClock = 50 * time.Millisecond
+
 // written tells the index what a group that is on disk, or not, means for it.
 func (s *Store) written(g *group, took time.Duration) {
 	s.mu.Lock()
@@ -244,8 +263,9 @@ func (s *Store) written(g *group, took time.Duration) {
 
 // spareLocked keeps the buffer of a builder for another, if it is of the usual size.
 func (s *Store) spareLocked(b *builder) {
-	const spareMax, bufferMax = 4, 2 * chunkBytes
-	if len(s.spare) < spareMax && cap(b.body) <= bufferMax && cap(b.body) >= chunkBytes/4 {
+	const spareMax = 4
+	usual := s.options.tuning.chunkBytes
+	if len(s.spare) < spareMax && cap(b.body) <= 2*usual && cap(b.body) >= usual/4 {
 		s.spare = append(s.spare, b.body)
 	}
 	b.body, b.index = nil, nil

@@ -61,17 +61,12 @@ type receivedItem struct {
 	put    bool
 }
 
-const (
-	// groupBytes closes a group: larger ones share an fsync no better, and everyone in one waits for all of it.
-	groupBytes = 4 << 20
-	// groupRecords closes one too, so that its small records fit a transaction.
-	groupRecords = 2000
-	// chunkBytes closes a chunk: a reader takes a whole one.
-	chunkBytes = 256 << 10
-	recordCost = 64 // bytes of memory of an item or record beside its contents
-)
+// recordCost is what an item or record takes in memory beside its contents.
+const recordCost = 64
 
-func (g *group) full() bool { return g.bytes >= groupBytes || len(g.records) >= groupRecords }
+func (g *group) full(t *tuning) bool {
+	return g.bytes >= t.groupBytes || len(g.records) >= t.groupRecords
+}
 
 func (g *group) empty() bool {
 	return len(g.records)+len(g.acks)+len(g.received)+len(g.builders) == 0

@@ -21,7 +21,7 @@ type Report struct {
 // A Loss is something that was acknowledged and cannot be read.
 type Loss struct {
 	Session string // whose queue it is; empty if it is none's or not known
-	Count   int    // messages; 0 if it is not known
+	Count   int    // messages; 0 if there are none or it is not known
 	First   uint64 // the lowest and the highest number lost
 	Last    uint64
 	What    string // what was found
@@ -77,24 +77,30 @@ func (s *Store) lose(c *chunk, cause error) {
 // loseNumbersLocked makes Done what a queue has in a chunk.
 func (s *Store) loseNumbersLocked(g *group, q *queue, c *chunk) Loss {
 	l := Loss{Session: q.id}
-	for _, r := range q.runs {
-		if r.chunk != c {
-			continue
-		}
-		for seq := r.first; seq <= r.last; seq++ {
-			if q.marks.get(seq) == storage.Done {
-				continue
-			}
-			q.marks.set(seq, storage.Done)
-			l.add(seq)
-		}
-	}
+	q.eachIn(c, func(seq uint64) {
+		q.marks.set(seq, storage.Done)
+		l.add(seq)
+	})
 	if l.Count > 0 {
 		q.live -= l.Count
 		q.trim()
 		s.dirtyLocked(g, q)
 	}
 	return l
+}
+
+// eachIn calls f with every number in a chunk that is not Done.
+func (q *queue) eachIn(c *chunk, f func(seq uint64)) {
+	for _, r := range q.runs {
+		if r.chunk != c {
+			continue
+		}
+		for seq := r.first; seq <= r.last; seq++ {
+			if q.marks.get(seq) != storage.Done {
+				f(seq)
+			}
+		}
+	}
 }
 
 func (l *Loss) add(seq uint64) {
@@ -117,16 +123,27 @@ func (s *Store) keepAside(key []byte) {
 	}); err != nil {
 		return
 	}
-	name := filepath.Join(s.options.Path, asideFolder, hex.EncodeToString(key))
-	err := os.MkdirAll(filepath.Dir(name), 0o700)
-	if err == nil {
-		err = os.WriteFile(name, data, 0o600)
-	}
-	if err != nil {
+	if err := s.writeAside(hex.EncodeToString(key), data); err != nil {
 		s.options.Log.Error("storage: cannot keep an unreadable record aside", "err", err)
-		return
+	}
+}
+
+// writeAside keeps bytes in a file whose name begins with the one given.
+func (s *Store) writeAside(name string, data []byte) error {
+	folder := filepath.Join(s.options.Path, asideFolder)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(folder, name+"-*")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report.Aside = append(s.report.Aside, name)
+	s.report.Aside = append(s.report.Aside, f.Name())
+	return nil
 }

@@ -3,10 +3,6 @@ package badger
 const (
 	// smallBytes is the size below which chunks are worth being copied together.
 	smallBytes = 32 << 10
-	// smallMax is how many of them are left alone: those of a slow publisher are mostly done before they are that many.
-	smallMax = 512
-	// sparseMax is how many bytes of sparse chunks are left alone.
-	sparseMax = 8 << 20
 	// moveChunks is how many chunks are copied at a time.
 	moveChunks = 64
 )
@@ -55,14 +51,15 @@ func (s *Store) copyTogether() {
 func (s *Store) pickMoves() []*chunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.small) >= smallMax {
+	t := &s.options.tuning
+	if len(s.small) >= t.smallMax {
 		s.small = stored(s.small)
 	}
 	list := &s.small
 	switch {
-	case s.sparseBytes >= sparseMax:
+	case s.sparseBytes >= t.sparseMax:
 		list = &s.sparse
-	case len(s.small) < smallMax:
+	case len(s.small) < t.smallMax:
 		return nil
 	}
 	g := s.openLocked()
@@ -73,7 +70,7 @@ func (s *Store) pickMoves() []*chunk {
 	var from, kept []*chunk
 	bytes := int64(0)
 	for i, c := range *list {
-		if len(from) == moveChunks || bytes >= chunkBytes {
+		if len(from) == moveChunks || bytes >= int64(t.chunkBytes) {
 			kept = append(kept, (*list)[i:]...)
 			break
 		}

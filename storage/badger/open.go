@@ -76,6 +76,9 @@ func (s *Store) openBadger() error {
 	if err := checkFormat(s.options.Path, s.folder); err != nil {
 		return err
 	}
+	if err := s.salvageAlone(); err != nil {
+		return err
+	}
 	db, err := badger.Open(badgerOptions(s.options.Path, s.options.Sync == SyncAlways, s.swallowed))
 	if err != nil {
 		if strings.Contains(err.Error(), "Another process is using this Badger database") {

@@ -34,6 +34,31 @@ type Options struct {
 	// Expired is told how many messages of a session the store dropped because they expired, and their bytes. It must not block or call the store. May be nil.
 	Expired func(session string, count int, bytes int64)
 	Faults  Faults
+
+	tuning tuning // tests set it
+}
+
+// A tuning is when work is done that could wait. Its defaults are measured; tests make everything happen all the time.
+type tuning struct {
+	groupBytes   int   // closes a group: larger ones share an fsync no better, and everyone in one waits for all of it
+	groupRecords int   // closes one too, so that its small records fit a transaction
+	chunkBytes   int   // closes a chunk: a reader takes a whole one
+	smallMax     int   // small chunks that are left alone: those of a slow publisher are mostly done before they are that many
+	sparseMax    int64 // bytes of sparse chunks that are left alone
+	deadMax      int64 // bytes of dead chunks that are deleted at once
+	logsMax      int   // acks records that are deleted at once
+	collectBytes int64 // bytes deleted that wake the collector at once
+}
+
+var tuned = tuning{
+	groupBytes:   4 << 20,
+	groupRecords: 2000,
+	chunkBytes:   256 << 10,
+	smallMax:     512,
+	sparseMax:    8 << 20,
+	deadMax:      4 << 20,
+	logsMax:      4096,
+	collectBytes: 64 << 20,
 }
 
 // Faults are the places where a test makes the disk fail. Nil functions do nothing.
@@ -61,6 +86,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.tuning == (tuning{}) {
+		o.tuning = tuned
 	}
 	return o
 }

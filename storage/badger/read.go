@@ -100,9 +100,10 @@ func (s *Store) explain(c *chunk, cause error) error {
 	return nil
 }
 
-// unreadable reports whether an error is one of the record, which another try would find again.
+// unreadable reports whether an error is one of the record, which another try would find again: Badger reads mapped
+// files and has no passing errors but being closed.
 func unreadable(err error) bool {
-	return errors.Is(err, errMalformed) || errors.Is(err, errChecksum) || errors.Is(err, badger.ErrKeyNotFound)
+	return !errors.Is(err, badger.ErrDBClosed) && !errors.Is(err, storage.ErrClosed)
 }
 
 // A reader is one call of Read.

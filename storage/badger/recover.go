@@ -25,6 +25,7 @@ type recovery struct {
 	chunks []*chunk
 	bodies map[uint64]bool // ids to which body records may belong
 	stale  [][]byte        // keys of records that belong to nothing
+	nobody map[uint64]int  // handles of sessions whose record is lost, and their entries
 }
 
 // recover builds the index from disk. It reads no body but those it verifies.
@@ -32,7 +33,10 @@ func (s *Store) recover() error {
 	if err := s.finishJournal(); err != nil {
 		return err
 	}
-	r := &recovery{Store: s, as: make(map[*queue]uint64), spans: make(map[*queue][]run), bodies: make(map[uint64]bool)}
+	r := &recovery{
+		Store: s, as: make(map[*queue]uint64), spans: make(map[*queue][]run), bodies: make(map[uint64]bool),
+		nobody: make(map[uint64]int),
+	}
 	for _, step := range []struct {
 		kind byte
 		take func(key, value []byte) error
@@ -49,7 +53,11 @@ func (s *Store) recover() error {
 		}
 	}
 	r.join()
-	r.verify()
+	if r.verify() {
+		if err := r.rescue(); err != nil {
+			return err
+		}
+	}
 	if err := r.findStale(); err != nil {
 		return err
 	}
@@ -65,9 +73,11 @@ func (r *recovery) each(kind byte, take func(key, value []byte) error) error {
 			item := it.Item()
 			err := item.Value(func(value []byte) error { return take(item.Key(), value) })
 			if err != nil {
-				if err := r.unreadable(item.KeyCopy(nil), err); err != nil {
+				key := item.KeyCopy(nil)
+				if err := r.unreadable(key, err); err != nil {
 					return err
 				}
+				r.stale = append(r.stale, key) // its bytes are kept aside
 			}
 		}
 		return nil
@@ -101,6 +111,7 @@ func (r *recovery) session(key, value []byte) error {
 	r.seenID(handle)
 	record, err := decodeSession(value)
 	if err != nil {
+		r.nobody[handle] = 0
 		return err
 	}
 	q := newQueue(record.ID, handle)
@@ -191,6 +202,9 @@ func (r *recovery) head(key, value []byte) error {
 func (r *recovery) entry(c *chunk, h *head, e *headEntry) {
 	q := r.handles[h.queues[e.queue]]
 	if q == nil {
+		if _, lost := r.nobody[h.queues[e.queue]]; lost {
+			r.nobody[h.queues[e.queue]]++
+		}
 		return
 	}
 	if e.seq >= q.next {
@@ -251,6 +265,9 @@ func (r *recovery) join() {
 			r.lostLocked(missing)
 		}
 	}
+	for handle, count := range r.nobody {
+		r.lostLocked(Loss{Count: count, What: fmt.Sprintf("session %x, whose record is lost, had up to %d messages", handle, count)})
+	}
 	slices.SortFunc(r.dirty, func(a, b *queue) int { return cmp.Compare(a.dirtySince, b.dirtySince) })
 }
 
@@ -264,8 +281,8 @@ func (r *recovery) missing(q *queue, l *Loss, from, to uint64) {
 	}
 }
 
-// verify reads the newest chunks and takes all into the index.
-func (r *recovery) verify() {
+// verify reads the newest chunks and takes all into the index. It reports whether one was damaged.
+func (r *recovery) verify() (damaged bool) {
 	left := int64(verifyBytes)
 	for _, c := range slices.Backward(r.chunks) {
 		if left -= c.size; left > 0 && c.live > 0 && c.parts > 0 {
@@ -273,6 +290,7 @@ func (r *recovery) verify() {
 				r.lose(c, err)
 				r.stats.Chunks++
 				r.stats.ChunkBytes += c.size
+				damaged = true
 			}
 		}
 	}
@@ -281,6 +299,30 @@ func (r *recovery) verify() {
 			r.storedLocked(c)
 		}
 	}
+	return damaged
+}
+
+// rescue writes the bodies of all chunks anew: when Badger collects the file with the damage it would not look behind it.
+func (r *recovery) rescue() error {
+	for _, c := range r.chunks {
+		if c.state != chunkStored || c.parts == 0 {
+			continue
+		}
+		for part := range c.parts {
+			key := bodyKey(c.id, part)
+			var body []byte
+			if err := r.view(func(txn *badger.Txn) (err error) {
+				body, err = value(txn, key)
+				return err
+			}); err != nil {
+				break // Read will tell
+			}
+			if err := r.commitOnce([]record{{key, body}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Store) verifyChunk(c *chunk) error {

@@ -17,8 +17,8 @@ type Store struct {
 	options   Options
 	db        *badger.DB
 	swallowed *swallowed
-	folder  *os.File // fsynced when files come, which Badger does not do
-	cache   *cache
+	folder    *os.File // fsynced when files come, which Badger does not do
+	cache     *cache
 
 	wake    chan struct{} // something waits for the committer
 	freed   chan struct{} // something waits for the collector
@@ -27,10 +27,12 @@ type Store struct {
 	workers sync.WaitGroup
 
 	reading sync.RWMutex // held for reading while Badger is read, so that Close can wait
-	writing sync.Mutex   // held during a transaction; taken before mu
+
+	writing      sync.Mutex // held during a transaction; taken before mu; guards what follows
+	folderSynced time.Time  // changes of the folder before it are durable
 
 	mu     sync.Mutex // guards what follows
-	moved  sync.Cond // chunks that were chunkMoving are not any more
+	moved  sync.Cond  // chunks that were chunkMoving are not any more
 	groups []*group   // waiting for the disk, the oldest first; the last is filled
 	notify func()
 	closed bool
@@ -100,7 +102,7 @@ func (s *Store) refuseLocked(needsRoom bool) error {
 
 // openLocked is the group that takes the next write.
 func (s *Store) openLocked() *group {
-	if n := len(s.groups); n > 0 && !s.groups[n-1].full() {
+	if n := len(s.groups); n > 0 && !s.groups[n-1].full(&s.options.tuning) {
 		return s.groups[n-1]
 	}
 	g := &group{id: s.takeIDLocked(), born: time.Now()}

@@ -8,8 +8,6 @@ import (
 
 const (
 	tidyPeriod  = time.Second // between looks at little work
-	deadMax     = 4 << 20     // bytes of dead chunks that are deleted at once
-	logsMax     = 4096        // acks records that are deleted at once
 	logsIdle    = 64          // acks records not worth a look
 	tidyRecords = 500         // records that one group takes for this
 )
@@ -41,7 +39,7 @@ func (s *Store) houseKeep(now time.Time) {
 }
 
 func (s *Store) tidyDueLocked(now time.Time) bool {
-	if s.deadBytes >= deadMax || len(s.logs) >= logsMax {
+	if s.deadBytes >= s.options.tuning.deadMax || len(s.logs) >= s.options.tuning.logsMax {
 		return true
 	}
 	return now.Sub(s.tidied) >= tidyPeriod && s.untidyLocked()

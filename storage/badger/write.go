@@ -60,7 +60,7 @@ func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) {
 
 // builderLocked is the chunk that takes the next message.
 func (s *Store) builderLocked(g *group) *builder {
-	if n := len(g.builders); n > 0 && g.builders[n-1].bytes() < chunkBytes && !g.builders[n-1].copied {
+	if n := len(g.builders); n > 0 && g.builders[n-1].bytes() < s.options.tuning.chunkBytes && !g.builders[n-1].copied {
 		return g.builders[n-1]
 	}
 	b := &builder{chunk: &chunk{id: s.takeIDLocked()}}

@@ -30,8 +30,8 @@ func TestBlocks(t *testing.T) {
 		}
 		ran[b.language] = true
 		t.Run(fmt.Sprintf("%d-%s", i, b.language), func(t *testing.T) {
-			tcp, ws := startBroker(t)
-			runBlock(t, b.text, tcp, ws)
+			at := startBroker(t)
+			runBlock(t, b.text, at["tcp"], at["ws"])
 		})
 	}
 	if len(ran) != len(runners) {

@@ -45,12 +45,14 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-var listening = regexp.MustCompile(`msg=listening .*type=(tcp|ws) address=(\S+)`)
+var listening = regexp.MustCompile(`msg=listening .*type=(tcp|ws|http) address=(\S+)`)
 
-// startBroker runs the broker for one test and returns its two addresses.
-func startBroker(t *testing.T) (tcp, ws string) {
+// startBroker runs the broker for one test and returns its addresses by the type of listener.
+func startBroker(t *testing.T) map[string]string {
 	t.Helper()
-	c := exec.Command(program, "serve", "--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0/mqtt", "--admin-address", "")
+	c := exec.Command(program, "serve", "--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0/mqtt",
+		"--admin-address", "127.0.0.1:0")
+	c.Dir = t.TempDir()
 	log, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +60,10 @@ func startBroker(t *testing.T) (tcp, ws string) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	rest := make(chan struct{}) // closed when the log has ended
 	t.Cleanup(func() {
 		_ = c.Process.Signal(syscall.SIGTERM)
+		<-rest
 		if err := c.Wait(); err != nil {
 			t.Errorf("the broker ended with %v", err)
 		}
@@ -71,12 +75,16 @@ func startBroker(t *testing.T) (tcp, ws string) {
 			addresses[m[1]] = m[2]
 		}
 		if strings.Contains(lines.Text(), "msg=ready") {
-			go io.Copy(io.Discard, log) // until the broker ends
-			return addresses["tcp"], addresses["ws"]
+			go func() {
+				defer close(rest)
+				_, _ = io.Copy(io.Discard, log)
+			}()
+			return addresses
 		}
 	}
+	close(rest)
 	t.Fatal("the broker ended before it was ready")
-	return "", ""
+	return nil
 }
 
 // output runs a program to its end and returns what it printed.

@@ -17,6 +17,11 @@ const (
 	fileMax      = 600
 	nestingMax   = 4
 	parameterMax = 5
+
+	// A test may stand in a loop over cases, a subtest and a synctest bubble, and takes what it compares as parameters.
+	testFunctionMax  = 100
+	testNestingMax   = 6
+	testParameterMax = 7
 )
 
 // A size is one measured number.
@@ -29,6 +34,10 @@ type size struct {
 
 // measure gives every size of a file.
 func measure(f *goFile) (all []size) {
+	functionMax, nestingMax, parameterMax := functionMax, nestingMax, parameterMax
+	if strings.HasSuffix(f.rel, "_test.go") {
+		functionMax, nestingMax, parameterMax = testFunctionMax, testNestingMax, testParameterMax
+	}
 	all = append(all, size{"file lines", f.rel, bytes.Count(f.text, []byte("\n")), fileMax})
 	for _, d := range f.syntax.Decls {
 		fn, ok := d.(*ast.FuncDecl)

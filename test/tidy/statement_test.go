@@ -90,15 +90,35 @@ func checkTestCall(f *goFile, call *ast.CallExpr, bubbles []ast.Node) (found []f
 	return found
 }
 
-// synctestBubbles are the calls of synctest.Test: sleeping inside one moves a fake clock.
+// synctestBubbles are the calls of synctest.Test, and blocks that call synctest.Wait, which panics outside of
+// a bubble: sleeping inside one moves a fake clock.
 func synctestBubbles(syntax *ast.File) (bubbles []ast.Node) {
 	ast.Inspect(syntax, func(n ast.Node) bool {
-		if call, ok := n.(*ast.CallExpr); ok && isSelector(call.Fun, "synctest", "Test") {
-			bubbles = append(bubbles, call)
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if isSelector(n.Fun, "synctest", "Test") {
+				bubbles = append(bubbles, n)
+			}
+		case *ast.BlockStmt:
+			if waits(n) {
+				bubbles = append(bubbles, n)
+			}
 		}
 		return true
 	})
 	return bubbles
+}
+
+// waits reports whether a statement of the block is a call of synctest.Wait.
+func waits(block *ast.BlockStmt) bool {
+	for _, s := range block.List {
+		if e, ok := s.(*ast.ExprStmt); ok {
+			if call, ok := e.X.(*ast.CallExpr); ok && isSelector(call.Fun, "synctest", "Wait") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func inside(n ast.Node, outer []ast.Node) bool {

@@ -1,0 +1,157 @@
+package badger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// What this file knows of Badger's files (4.9.6): a log begins with 20 bytes of header, and an entry is meta, user meta, three
+// uvarints (length of key and value, expiry), key, value and a big-endian CRC-32C of all that; zeros follow the last one.
+const (
+	logHeader    = 20
+	memSuffix    = ".mem"
+	valueSuffix  = ".vlog"
+	logNumbers   = 3
+	checksumSize = 4
+)
+
+// salvage looks at Badger's logs before Badger does, which cuts them at the first byte it does not like: it keeps what
+// would be cut, and keeps Badger from cutting value logs at all, because behind one bad value there are good ones.
+func (s *Store) salvage() error {
+	names, err := logNames(s.options.Path)
+	if err != nil {
+		return err
+	}
+	var lastValues string
+	for _, name := range names {
+		path := filepath.Join(s.options.Path, name)
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		switch {
+		case info.Size() == 0: // Badger does not open the folder with it
+			s.loseFile(name, nil, "the file is empty")
+			err = os.Remove(path)
+		case strings.HasSuffix(name, memSuffix):
+			err = s.salvageTables(path, name)
+		default:
+			lastValues = name
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if lastValues == "" {
+		return nil
+	}
+	return s.addValues(lastValues)
+}
+
+// logNames lists the logs in their order.
+func logNames(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if name := e.Name(); strings.HasSuffix(name, memSuffix) || strings.HasSuffix(name, valueSuffix) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// salvageTables keeps what is behind the last whole entry of a log of tables. After a crash of the machine that can be
+// a write that had not ended, and was not acknowledged.
+func (s *Store) salvageTables(path, name string) error {
+	return withFile(path, func(data []byte) error {
+		if end, used := logEnd(data), usedBytes(data); used > end {
+			s.loseFile(name, data[end:used], fmt.Sprintf(
+				"%d bytes after offset %d are not whole; they may be a write that had not ended", used-end, end))
+		}
+		return nil
+	})
+}
+
+func usedBytes(data []byte) int {
+	used := len(data)
+	for used > 0 && data[used-1] == 0 {
+		used--
+	}
+	return used
+}
+
+// logEnd is the offset behind the last whole entry of a log.
+func logEnd(data []byte) int {
+	end := min(logHeader, len(data))
+	for {
+		n := entrySize(data[end:])
+		if n == 0 {
+			return end
+		}
+		end += n
+	}
+}
+
+// entrySize is the length of the entry with which data begins; 0 if it is not whole.
+func entrySize(data []byte) int {
+	if len(data) < 2 {
+		return 0
+	}
+	size := uint64(2)
+	var numbers [logNumbers]uint64
+	for i := range numbers {
+		v, n := binary.Uvarint(data[size:])
+		if n <= 0 {
+			return 0
+		}
+		numbers[i] = v
+		size += uint64(n)
+	}
+	left := uint64(len(data)) - size
+	if numbers[0] == 0 || numbers[0] > left || numbers[1] > left || numbers[0]+numbers[1]+checksumSize > left {
+		return 0
+	}
+	size += numbers[0] + numbers[1]
+	if binary.BigEndian.Uint32(data[size:]) != checksum(data[:size]) {
+		return 0
+	}
+	return int(size) + checksumSize
+}
+
+// addValues puts an empty value log behind the last if that is damaged, because Badger cuts only the last.
+func (s *Store) addValues(last string) error {
+	var number int
+	if _, err := fmt.Sscanf(last, "%d"+valueSuffix, &number); err != nil {
+		return fmt.Errorf("%s: %w", last, err)
+	}
+	return withFile(filepath.Join(s.options.Path, last), func(data []byte) error {
+		if len(data) <= logHeader || usedBytes(data) <= logEnd(data) {
+			return nil
+		}
+		s.options.Log.Warn("storage: a value log does not end as it should", "reason", last)
+		next := fmt.Sprintf("%06d%s", number+1, valueSuffix)
+		return os.WriteFile(filepath.Join(s.options.Path, next), data[:logHeader], 0o600)
+	})
+}
+
+// loseFile reports bytes of a file that cannot be used and keeps them.
+func (s *Store) loseFile(name string, data []byte, what string) {
+	l := Loss{What: name + ": " + what}
+	if len(data) > 0 {
+		if err := s.writeAside(name, data); err != nil {
+			l.What = errors.Join(errors.New(l.What), err).Error()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lostLocked(l)
+}

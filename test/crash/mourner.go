@@ -1,0 +1,91 @@
+package crash
+
+import (
+	"time"
+)
+
+// A mourner connects with a will, stays a while and goes: mostly without a word, so that its will is
+// published [MQTT5-3.1.2-8], sometimes with DISCONNECT, so that it is not [MQTT5-3.1.2-10]. Message n of its stream is
+// the will of its connection attempt n.
+type mourner struct {
+	*client
+	stream *stream
+	delay  uint32 // seconds; only MQTT 5
+}
+
+const (
+	mournerStayMax = 300 * time.Millisecond
+	mournerLeaves  = 0.3 // with DISCONNECT
+	// delaySlack is how much longer than its delay a will may take to be published.
+	delaySlack = 3 * time.Second
+)
+
+// run goes on until the run drains. Its last connection takes its will back.
+func (m *mourner) run() {
+	defer m.drop()
+	taken := 0 // the will that the last connection took back, in the incarnation that follows
+	incarnation := uint64(0)
+	for !m.r.isOver() {
+		last := m.r.isDraining()
+		counter, ok := m.connectWithWill()
+		if !ok {
+			m.pause(reconnectPauseMax)
+			continue
+		}
+		if taken != 0 && incarnation == m.r.incarnation.Load() {
+			m.stream.change(taken, func(p *publication) { p.forbidden = true })
+		}
+		taken = 0
+		if last || m.chance(mournerLeaves) {
+			if incarnation = m.r.incarnation.Load(); m.leaveInPeace() {
+				taken = counter
+			}
+			if last {
+				return
+			}
+			continue
+		}
+		m.vanishAfterAWhile(counter)
+	}
+}
+
+// connectWithWill connects with the next message of the stream as the will.
+func (m *mourner) connectWithWill() (counter int, ok bool) {
+	counter = m.stream.add(publication{span: span{begun: m.r.clock.now()}, sends: 1})
+	_, _, err := m.connect(hello{will: &testament{
+		topic: m.stream.topic, payload: m.stream.payload(counter), qos: m.stream.qos, delay: m.delay,
+	}})
+	return counter, err == nil
+}
+
+// leaveInPeace disconnects. It reports whether the broker has seen it.
+func (m *mourner) leaveInPeace() bool {
+	if m.link.write(encodeDisconnect()) != nil {
+		m.drop()
+		return false
+	}
+	ended := m.link.awaitEnd()
+	m.drop()
+	return ended
+}
+
+// vanishAfterAWhile ends the connection so that the will must be published: what was accepted is a promise. One with a
+// delay is a promise only if the client stays away for longer; until the run drains it must.
+func (m *mourner) vanishAfterAWhile(counter int) {
+	m.pause(mournerStayMax)
+	m.drop()
+	if m.delay > 0 {
+		timer := time.NewTimer(time.Duration(m.delay)*time.Second + delaySlack)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-m.r.over:
+			return
+		}
+	}
+	m.stream.change(counter, func(p *publication) { p.done = last })
+	m.pause(mournerStayMax)
+}
+
+// last is the moment at which everything that was promised must have happened.
+const last = ^moment(0)
