@@ -33,7 +33,8 @@ func (c *conn) payOwedLocked(t *turn) {
 	}
 }
 
-// sendAck sends PUBACK or PUBREC with the identifier of the PUBLISH [MQTT5-2.2.1-5] [MQTT5-3.3.4-1] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2].
+// sendAck sends PUBACK or PUBREC with the identifier of the PUBLISH [MQTT5-2.2.1-5] [MQTT5-3.3.4-1]
+// [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2].
 func (c *conn) sendAck(t *turn, qos byte, a packet.Ack) {
 	kind := packet.PUBACK
 	if qos == 2 {
@@ -94,7 +95,8 @@ func (c *conn) handleAck(t *turn, kind packet.Type, body []byte) error {
 	return c.handlePubcomp(t, a)
 }
 
-// handlePuback ends a QoS 1 delivery. A failure code discards the message like a success does [MQTT5-4.4.0-2] [MQTT5-4.8.2-6].
+// handlePuback ends a QoS 1 delivery. A failure code discards the message like a success does [MQTT5-4.4.0-2]
+// [MQTT5-4.8.2-6].
 func (c *conn) handlePuback(t *turn, a packet.Ack) error {
 	s := c.session
 	s.mu.Lock()
@@ -160,8 +162,8 @@ func (c *conn) handlePubrec(t *turn, a packet.Ack) error {
 	return nil
 }
 
-// release sends PUBREL when the store knows that PUBREC came. The store answers in the order in which it was asked, so PUBRELs leave in the order of
-// the PUBRECs [MQTT311-4.6.0-4].
+// release sends PUBREL when the store knows that PUBREC came. The store answers in the order in which it was
+// asked, so PUBRELs leave in the order of the PUBRECs [MQTT311-4.6.0-4].
 func (c *conn) release(t *turn, number uint64, id uint16) {
 	if number == 0 || !c.session.durable {
 		c.sendPubrel(t, id)
@@ -207,8 +209,8 @@ func (c *conn) handlePubcomp(t *turn, a packet.Ack) error {
 }
 
 // handlePubrel forgets a QoS 2 identifier and sends PUBCOMP once the store has forgotten it too
-// [MQTT5-4.3.3-11] [MQTT311-4.3.3-2], whatever became of the message [MQTT5-4.3.3-13]. An identifier that is not known is
-// answered as well, or the client would ask for ever.
+// [MQTT5-4.3.3-11] [MQTT311-4.3.3-2], whatever became of the message [MQTT5-4.3.3-13]. An identifier that is
+// not known is answered as well, or the client would ask for ever.
 func (c *conn) handlePubrel(t *turn, a packet.Ack) {
 	s := c.session
 	s.mu.Lock()

@@ -200,7 +200,8 @@ func TestSubscribeAuthorizerDenies(t *testing.T) {
 	})
 }
 
-// A receive authorizer decides topic by topic, shared subscriptions and retained messages included, until Recheck.
+// A receive authorizer decides topic by topic, shared subscriptions and retained messages included, until
+// Recheck.
 func TestReceiveAuthorizerDenies(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		var open atomic.Bool
@@ -234,7 +235,8 @@ func TestReceiveAuthorizerDenies(t *testing.T) {
 	})
 }
 
-// A session that another user resumes is judged as that user's: what the first one subscribed to may not be theirs to read.
+// A session that another user resumes is judged as that user's: what the first one subscribed to may not be
+// theirs to read.
 func TestAResumedSessionAnswersForItsNewUser(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		b := start(t, setup{hooks: []hooks.Hook{authorizeSubscribe{"acl", func(c *hooks.Client, filter string) hooks.Decision {
@@ -257,8 +259,8 @@ func TestAResumedSessionAnswersForItsNewUser(t *testing.T) {
 	})
 }
 
-// Enhanced authentication goes step by step, and once more on the open connection; other clients' deliveries, which ask about
-// this one, do not meet a half-changed Client.
+// Enhanced authentication goes step by step, and once more on the open connection; other clients' deliveries,
+// which ask about this one, do not meet a half-changed Client.
 func TestExchange(t *testing.T) {
 	b := start(t, setup{hooks: []hooks.Hook{
 		exchanges{"steps", func(c *hooks.Client, data []byte) ([]byte, hooks.Decision) {

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// residentMax is how many messages of a durable session's queue are kept in memory while its client is online.
-	// While it is offline, only those in flight are.
+	// residentMax is how many messages of a durable session's queue are kept in memory while its client is
+	// online. While it is offline, only those in flight are.
 	residentMax = 2048
 	pageEntries = 1024 // read from the store at once
 	pageBytes   = 4 << 20
@@ -18,8 +18,9 @@ const (
 // A backlog is the part of a durable session's queue that only the store has: from the end of what is in
 // memory up to next. The session's lock guards it.
 //
-// The store numbers a message before the session hears of it, and publishers may overtake each other in between: so a message
-// may be read from the store before it was told of, and be told of after a later one. Each is counted once.
+// The store numbers a message before the session hears of it, and publishers may overtake each other in
+// between: so a message may be read from the store before it was told of, and be told of after a later one.
+// Each is counted once.
 type backlog struct {
 	next       uint64 // number after the last that was told of, or read
 	deliveries int    // that wait there
@@ -27,8 +28,8 @@ type backlog struct {
 	reading    bool // a page is being read
 	// missing are numbers below next that were neither told of nor read.
 	missing map[uint64]struct{}
-	// maybeSent is the number up to which messages may have been sent before a crash. A resend may set DUP on what was never sent, but
-	// must set it on what was [MQTT5-3.3.1-1].
+	// maybeSent is the number up to which messages may have been sent before a crash. A resend may set DUP on
+	// what was never sent, but must set it on what was [MQTT5-3.3.1-1].
 	maybeSent uint64
 }
 
@@ -77,7 +78,8 @@ func (s *liveSession) waitingLocked() int { return s.out.Len() + s.backlog.deliv
 // behindLocked reports whether the store has deliveries that are not in memory.
 func (s *liveSession) behindLocked() bool { return s.out.Tail() < s.backlog.next }
 
-// takeLocked keeps a delivery that the store has just numbered in memory, or leaves it to be read when its turn comes.
+// takeLocked keeps a delivery that the store has just numbered in memory, or leaves it to be read when its
+// turn comes.
 func (s *liveSession) takeLocked(t *turn, number uint64, d session.Delivery) {
 	behind := s.behindLocked()
 	if !s.backlog.tell(number) {
@@ -172,8 +174,8 @@ func (s *liveSession) expiredLocked(messages int, bytes int64) {
 	s.load.Store(int64(s.waitingLocked()))
 }
 
-// expired is told by the store of messages that it dropped because they expired. Those of a client that is online are noticed
-// when they are read.
+// expired is told by the store of messages that it dropped because they expired. Those of a client that is
+// online are noticed when they are read.
 func (b *Broker) expired(key string, messages int, bytes int64) {
 	s := b.sessions.findKey(key)
 	if s == nil {
@@ -197,7 +199,8 @@ func (b *Broker) readQueue(s *liveSession, from uint64, limit storage.ReadLimit)
 	return read, err
 }
 
-// leaveLocked takes what the store has for a session that ended off the books, and returns how many messages that are.
+// leaveLocked takes what the store has for a session that ended off the books, and returns how many messages
+// that are.
 func (s *liveSession) leaveLocked() (deliveries int) {
 	deliveries = s.backlog.deliveries
 	s.b.counters.queued.Add(-int64(deliveries))
@@ -206,8 +209,9 @@ func (s *liveSession) leaveLocked() (deliveries int) {
 	return deliveries
 }
 
-// discard makes the change that deletes the record of a session that ended. If the store still has messages of shared subscriptions for it,
-// these go to other members first, and if hooks observe deliveries they hear of each of the others: then it is deleted later, and there is no change.
+// discard makes the change that deletes the record of a session that ended. If the store still has messages
+// of shared subscriptions for it, these go to other members first, and if hooks observe deliveries they hear
+// of each of the others: then it is deleted later, and there is no change.
 func (b *Broker) discard(s *liveSession) (changes []storage.Change) {
 	if !s.durable {
 		return nil

@@ -1,18 +1,19 @@
 // Package broker is the running MQTT broker: it takes network connections, keeps sessions and routes messages.
 //
-// It does not listen (broker/listener does), does not decide who may do what (hooks do) and does not
-// keep anything on disk (a storage.Store does). Its nouns are the conn (one
-// connection as the protocol sees it, without a socket), the driver (which moves a conn's bytes), the
-// liveSession, the plan (who gets the messages of a topic), the routing (a message on its way) and the turn (a piece of work
-// that flushes once at its end).
+// It does not listen (broker/listener does), does not decide who may do what (hooks do) and does not keep
+// anything on disk (a storage.Store does). Its nouns are the conn (one connection as the protocol sees it,
+// without a socket), the driver (which moves a conn's bytes), the liveSession, the plan (who gets the
+// messages of a topic), the routing (a message on its way) and the turn (a piece of work that flushes once at
+// its end).
 //
 // The path of a PUBLISH: driver.readOnce → conn.feed → conn.handlePublish → routing.route → liveSession.deliver
 // or conn.publishNow → turn.end → driver.flush.
 //
 // It is tested as a whole by the scripts in test/scripts, by real clients in test/clients, and by the tests here.
 //
-// Lock order: registry.mu, liveSession.mu, conn.mu. groups.mu, retainedMessages.mu, connections.mu and counters.mu are
-// leaves: nothing but the index's own locks is taken after them. No hook, store or socket is called with a lock held.
+// Lock order: registry.mu, liveSession.mu, conn.mu. groups.mu, retainedMessages.mu, connections.mu and
+// counters.mu are leaves: nothing but the index's own locks is taken after them. No hook, store or socket is
+// called with a lock held.
 package broker
 
 import (
@@ -80,8 +81,8 @@ type Broker struct {
 	once    sync.Once
 }
 
-// New makes a broker, loads what the store holds and starts the hooks. It fails if the store cannot be read, or a hook
-// cannot start.
+// New makes a broker, loads what the store holds and starts the hooks. It fails if the store cannot be read,
+// or a hook cannot start.
 func New(o Options) (*Broker, error) {
 	chain, err := hooks.NewChain(o.Hooks...)
 	if err != nil {
@@ -136,7 +137,8 @@ func (b *Broker) Attach(nc net.Conn, p listener.Peer) {
 // newSessionKey makes a key that no session of this store has had: it counts up from the time of the start.
 func (b *Broker) newSessionKey() string { return strconv.FormatUint(b.keys.Add(1), 36) }
 
-// Fatal gives the error after which the broker can no longer keep its promises: the store failed. The program must end.
+// Fatal gives the error after which the broker can no longer keep its promises: the store failed. The program
+// must end.
 func (b *Broker) Fatal() <-chan error { return b.fatal }
 
 // startTask reports whether the broker still starts goroutines; tasks.Done is then owed.
@@ -191,8 +193,9 @@ func (b *Broker) settleStored() {
 	}
 }
 
-// Shutdown ends the broker in order: no new connections, MQTT 5 clients are told (0x8B) and every outbox is written, sessions and wills
-// are stored, hooks stop, the store is closed. It returns when that is done or ctx ends. Twice is harmless.
+// Shutdown ends the broker in order: no new connections, MQTT 5 clients are told (0x8B) and every outbox is
+// written, sessions and wills are stored, hooks stop, the store is closed. It returns when that is done or
+// ctx ends. Twice is harmless.
 func (b *Broker) Shutdown(ctx context.Context) error {
 	var err error
 	b.once.Do(func() { err = b.shutdown(ctx) })

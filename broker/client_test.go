@@ -15,7 +15,8 @@ import (
 	"github.com/penstockmq/penstock/broker/packet"
 )
 
-// patience bounds every wait of a testClient. In a synctest bubble it passes at once when nothing else can happen.
+// patience bounds every wait of a testClient. In a synctest bubble it passes at once when nothing else can
+// happen.
 const patience = 20 * time.Second
 
 // A testClient is an MQTT client that does nothing by itself: a test says what it sends and what it expects.

@@ -16,7 +16,8 @@ import (
 // A driver moves bytes between a conn and its socket. Its methods never block and may be called by any
 // goroutine, without locks held.
 type driver interface {
-	// flush writes what the outbox holds, as far as the socket takes it; the rest follows by itself. It clears conn.dirty.
+	// flush writes what the outbox holds, as far as the socket takes it; the rest follows by itself. It
+	// clears conn.dirty.
 	flush(t *turn)
 	// resume has feed called again: what it waited for has happened.
 	resume()
@@ -129,8 +130,8 @@ func (c *conn) rest() {
 	}
 }
 
-// whenRested calls f when the connection is not busy, now or as soon as it is not: what a connection that is being
-// closed has begun is then done.
+// whenRested calls f when the connection is not busy, now or as soon as it is not: what a connection that is
+// being closed has begun is then done.
 func (c *conn) whenRested(f func()) {
 	c.mu.Lock()
 	if c.busy > 0 {
@@ -262,8 +263,9 @@ func (c *conn) checkFits(size int) error {
 	return nil
 }
 
-// reasonLocked returns reason if a packet with it fits the client's maximum packet size and the client
-// wants to hear it, else an empty string [MQTT5-3.1.2-29] [MQTT5-3.2.2-19] [MQTT5-3.4.2-2] [MQTT5-3.5.2-2] [MQTT5-3.14.2-3].
+// reasonLocked returns reason if a packet with it fits the client's maximum packet size and the client wants
+// to hear it, else an empty string [MQTT5-3.1.2-29] [MQTT5-3.2.2-19] [MQTT5-3.4.2-2] [MQTT5-3.5.2-2]
+// [MQTT5-3.14.2-3].
 func (c *conn) reasonLocked(reason string) string {
 	if c.b.hideReasons || (c.maxPacket != 0 && int64(len(reason))+64 > int64(c.maxPacket)) {
 		return ""
@@ -294,8 +296,9 @@ func (c *conn) fail(t *turn, err error) {
 	c.end(t, refusal.Code, refusal.Text, refusal.Code.String())
 }
 
-// end closes the connection from any goroutine. why is the label it is counted under. A code below 0x80 sends no DISCONNECT, nor
-// does a connection that had no CONNACK [MQTT5-3.14.0-1]. Nothing follows it but the close [MQTT5-3.14.4-1] [MQTT5-3.14.4-2].
+// end closes the connection from any goroutine. why is the label it is counted under. A code below 0x80 sends
+// no DISCONNECT, nor does a connection that had no CONNACK [MQTT5-3.14.0-1]. Nothing follows it but the close
+// [MQTT5-3.14.4-1] [MQTT5-3.14.4-2].
 func (c *conn) end(t *turn, code packet.Code, text, why string) {
 	c.mu.Lock()
 	if c.closing {

@@ -143,8 +143,9 @@ func (c *conn) authenticated(t *turn, data []byte) error {
 	return c.attach(t, data)
 }
 
-// serverKeepAlive is the keep-alive in force in seconds (MQTT 5, 3.2.2.3.14) [MQTT5-3.2.2-22]. A limit holds for clients of 3.1.1 too, which cannot be
-// told: it is then the larger of the two, so that a client that keeps its word stays connected.
+// serverKeepAlive is the keep-alive in force in seconds (MQTT 5, 3.2.2.3.14) [MQTT5-3.2.2-22]. A limit holds
+// for clients of 3.1.1 too, which cannot be told: it is then the larger of the two, so that a client that
+// keeps its word stays connected.
 func (c *conn) serverKeepAlive(p *packet.Connect) uint16 {
 	limit := c.b.limits.MaxKeepAlive
 	if limit == 0 || p.Version != packet.V5 || (p.KeepAlive != 0 && p.KeepAlive <= limit) {
@@ -153,8 +154,8 @@ func (c *conn) serverKeepAlive(p *packet.Connect) uint16 {
 	return limit
 }
 
-// accepted sends CONNACK [MQTT5-3.1.4-5], before any packet but AUTH [MQTT5-3.2.0-1] and once [MQTT5-3.2.0-2], and opens the
-// connection. It runs once the store has the session.
+// accepted sends CONNACK [MQTT5-3.1.4-5], before any packet but AUTH [MQTT5-3.2.0-1] and once
+// [MQTT5-3.2.0-2], and opens the connection. It runs once the store has the session.
 func (c *conn) accepted(t *turn, present bool, data []byte) error {
 	c.mu.Lock()
 	if c.closing { // taken over while the store was writing
@@ -180,7 +181,8 @@ func (c *conn) accepted(t *turn, present bool, data []byte) error {
 	return nil
 }
 
-// connack fills the CONNACK of an accepted client (MQTT 5, 3.2.2.3). It has neither reason string nor user properties [MQTT5-3.2.2-20].
+// connack fills the CONNACK of an accepted client (MQTT 5, 3.2.2.3). It has neither reason string nor user
+// properties [MQTT5-3.2.2-20].
 func (c *conn) connack(present bool, data []byte) *packet.Connack {
 	l, p := &c.b.limits, c.connect
 	ack := &packet.Connack{
@@ -208,8 +210,8 @@ func (c *conn) connack(present bool, data []byte) *packet.Connack {
 	return ack
 }
 
-// refuseConnect answers CONNECT with a failure and closes [MQTT5-3.1.4-2] [MQTT5-3.2.2-7] [MQTT311-3.2.2-5]. A client of 3.1 or 3.1.1
-// hears only what its six return codes can say.
+// refuseConnect answers CONNECT with a failure and closes [MQTT5-3.1.4-2] [MQTT5-3.2.2-7] [MQTT311-3.2.2-5].
+// A client of 3.1 or 3.1.1 hears only what its six return codes can say.
 func (c *conn) refuseConnect(t *turn, r *packet.Refusal) {
 	c.b.counters.refuse(label(r.Code.String()))
 	id := ""
@@ -246,8 +248,9 @@ func (c *conn) remote() string {
 	return c.peer.Remote.String()
 }
 
-// tellable lists the failures that a CONNACK of MQTT 3.1.1 has a return code for (MQTT 3.1.1, table 3.1). After any other the
-// connection is closed without a word [MQTT311-3.1.4-1] [MQTT311-3.2.2-6] [MQTT311-4.8.0-1].
+// tellable lists the failures that a CONNACK of MQTT 3.1.1 has a return code for (MQTT 3.1.1, table 3.1).
+// After any other the connection is closed without a word [MQTT311-3.1.4-1] [MQTT311-3.2.2-6]
+// [MQTT311-4.8.0-1].
 func tellable(code packet.Code) bool {
 	return slices.Contains([]packet.Code{
 		packet.UnsupportedProtocolVersion, packet.ClientIdentifierNotValid, packet.ServerUnavailable, packet.ServerBusy,

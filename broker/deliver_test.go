@@ -154,7 +154,8 @@ func TestInflightCountsAResentPubrel(t *testing.T) {
 	})
 }
 
-// Deliver fails at once for a client that is away, has no room in its window or its outbox, or takes no packet that large.
+// Deliver fails at once for a client that is away, has no room in its window or its outbox, or takes no
+// packet that large.
 func TestDeliverFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, setup{limits: func(l *configs.Limits) { l.MaxOutboxBytes = 1000 }})

@@ -21,9 +21,9 @@ const (
 // readBuffers are lent to connections that have something to read, so that an idle one holds none.
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// A goroutineDriver serves one connection with one goroutine that reads, on every kind of
-// net.Conn. Writing is tried at once by whoever flushes where the socket allows that (tryWrite); what a socket does not take
-// is written by a goroutine that lives until the outbox is empty.
+// A goroutineDriver serves one connection with one goroutine that reads, on every kind of net.Conn. Writing
+// is tried at once by whoever flushes where the socket allows that (tryWrite); what a socket does not take is
+// written by a goroutine that lives until the outbox is empty.
 type goroutineDriver struct {
 	// Fixed when Attach returns.
 	c   *conn
@@ -171,8 +171,8 @@ func (d *goroutineDriver) writeAll(p parcel) {
 	}
 }
 
-// slow reports whether a write failed only because the client took a part of the bytes in time, and not all: limits.write_timeout
-// is for those who take none.
+// slow reports whether a write failed only because the client took a part of the bytes in time, and not all:
+// limits.write_timeout is for those who take none.
 func (d *goroutineDriver) slow(n int, err error) bool {
 	return n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && d.drainBy.Load() == 0
 }

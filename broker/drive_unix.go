@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A rawSocket reads and writes a socket without blocking, through the runtime's poller. One goroutine reads; one at
-// a time writes, as conn.writing says.
+// A rawSocket reads and writes a socket without blocking, through the runtime's poller. One goroutine reads;
+// one at a time writes, as conn.writing says.
 type rawSocket struct {
 	rc syscall.RawConn
 

@@ -9,8 +9,8 @@ import (
 	"github.com/penstockmq/penstock/storage"
 )
 
-// detach takes a connection that ended off its session. The session, which was kept so far whatever its expiry interval
-// [MQTT5-4.1.0-1], ends with it, or waits for the client as long as the interval says.
+// detach takes a connection that ended off its session. The session, which was kept so far whatever its
+// expiry interval [MQTT5-4.1.0-1], ends with it, or waits for the client as long as the interval says.
 func (s *liveSession) detach(c *conn, why string) {
 	t := s.b.begin()
 	defer t.end()
@@ -45,7 +45,8 @@ func (s *liveSession) detach(c *conn, why string) {
 	}
 }
 
-// releaseLocked takes the connection off. What it had in flight is marked as sent, so that a resend after a restart carries DUP.
+// releaseLocked takes the connection off. What it had in flight is marked as sent, so that a resend after a
+// restart carries DUP.
 func (s *liveSession) releaseLocked(t *turn) (dropped []session.Delivery) {
 	s.conn.Store(nil)
 	s.window.Store(0)
@@ -86,8 +87,8 @@ func (s *liveSession) willAfterLocked(c *conn) *storage.Will {
 	return nil
 }
 
-// sendsWill reports whether the connection, if it ended now, would have its will published: it was accepted, and the client has
-// not said goodbye.
+// sendsWill reports whether the connection, if it ended now, would have its will published: it was accepted,
+// and the client has not said goodbye.
 func (c *conn) sendsWill() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,8 +161,8 @@ func (s *liveSession) stopTimersLocked() {
 	s.timer, s.willWait = nil, nil
 }
 
-// finish clears up after a session that ended and is out of the registry: its subscriptions, its queue, its record. What it
-// published retained is no part of it [MQTT311-3.1.2-7].
+// finish clears up after a session that ended and is out of the registry: its subscriptions, its queue, its
+// record. What it published retained is no part of it [MQTT311-3.1.2-7].
 func (s *liveSession) finish(t *turn, why string) {
 	s.clear(t)
 	if changes := s.b.discard(s); changes != nil {

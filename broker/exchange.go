@@ -79,8 +79,8 @@ func (c *conn) continueExchange(t *turn, body []byte, succeed func(t *turn, data
 	return nil
 }
 
-// handleReauth takes AUTH on an open connection: re-authentication (MQTT 5, 4.12.1) with the method of the CONNECT packet
-// [MQTT5-4.12.1-1].
+// handleReauth takes AUTH on an open connection: re-authentication (MQTT 5, 4.12.1) with the method of the
+// CONNECT packet [MQTT5-4.12.1-1].
 func (c *conn) handleReauth(t *turn, body []byte) error {
 	if c.version != packet.V5 {
 		return packet.Refuse(packet.MalformedPacket, "AUTH exists from MQTT 5 on")

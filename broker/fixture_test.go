@@ -22,7 +22,8 @@ import (
 
 var bothVersions = []packet.Version{packet.V311, packet.V5}
 
-// A setup says how a test's broker differs from the default one, which lets everybody in and keeps everything in memory.
+// A setup says how a test's broker differs from the default one, which lets everybody in and keeps everything
+// in memory.
 type setup struct {
 	limits func(*configs.Limits)
 	store  storage.Store
@@ -225,8 +226,8 @@ func seeded(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 1))
 }
 
-// settled is the broker's Stats once it has nothing else to do, in a synctest bubble: a turn adds to them when it ends, after
-// what it sent was read.
+// settled is the broker's Stats once it has nothing else to do, in a synctest bubble: a turn adds to them
+// when it ends, after what it sent was read.
 func settled(b *Broker) Stats {
 	synctest.Wait()
 	return b.Stats()

@@ -18,8 +18,9 @@ import (
 	"github.com/penstockmq/penstock/storage/storagetest"
 )
 
-// FuzzConn feeds anything to a connection after a valid CONNECT. The broker does not panic, whatever it sends is a packet, another client
-// is served meanwhile, and when the connection has ended nothing of it is left but what its session may keep.
+// FuzzConn feeds anything to a connection after a valid CONNECT. The broker does not panic, whatever it sends
+// is a packet, another client is served meanwhile, and when the connection has ended nothing of it is left
+// but what its session may keep.
 //
 // flags choose the version, the session, the hooks and where the bytes are cut.
 func FuzzConn(f *testing.F) {

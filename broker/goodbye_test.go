@@ -12,7 +12,8 @@ import (
 	"github.com/penstockmq/penstock/storage"
 )
 
-// A member of a shared subscription that said goodbye gets nothing more, though its socket is still open: the others do.
+// A member of a shared subscription that said goodbye gets nothing more, though its socket is still open: the
+// others do.
 func TestAMemberThatSaidGoodbyeIsPassedOver(t *testing.T) {
 	for _, v := range bothVersions {
 		t.Run(v.String(), func(t *testing.T) {
@@ -39,7 +40,8 @@ func TestAMemberThatSaidGoodbyeIsPassedOver(t *testing.T) {
 	}
 }
 
-// A retained message that the store refused is not there for the next subscriber, and what it would have replaced is.
+// A retained message that the store refused is not there for the next subscriber, and what it would have
+// replaced is.
 func TestARefusedRetainedMessageIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hold(t, setup{})

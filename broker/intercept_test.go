@@ -131,7 +131,8 @@ func TestInterceptorsSeeEveryMessage(t *testing.T) {
 	})
 }
 
-// The acknowledgement waits for the store also when it is a hook that sends the message to a durable receiver, or retains it.
+// The acknowledgement waits for the store also when it is a hook that sends the message to a durable
+// receiver, or retains it.
 func TestAHooksChangeWaitsForTheStore(t *testing.T) {
 	for name, change := range map[string]func(m *packet.Message){
 		"topic":  func(m *packet.Message) { m.Topic = "stored" },

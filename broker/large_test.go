@@ -19,8 +19,8 @@ func pattern(size int, salt byte) []byte {
 	return b
 }
 
-// Payloads around and above the size from which they are referred to arrive whole at several receivers of every version and QoS, over
-// sockets that take them in parts.
+// Payloads around and above the size from which they are referred to arrive whole at several receivers of
+// every version and QoS, over sockets that take them in parts.
 func TestLargePayloads(t *testing.T) {
 	sizes := []int{payloadByReference - 1, payloadByReference, 40_000, 1 << 20}
 	for name, link := range links {
@@ -53,8 +53,8 @@ func TestLargePayloads(t *testing.T) {
 	}
 }
 
-// A large message with QoS 1 to one receiver with QoS 0 is not left in the read buffer, which belongs to others when a
-// slow receiver takes it.
+// A large message with QoS 1 to one receiver with QoS 0 is not left in the read buffer, which belongs to
+// others when a slow receiver takes it.
 func TestALargeMessageLeavesTheReadBuffer(t *testing.T) {
 	for qos := range byte(3) {
 		t.Run(fmt.Sprintf("qos %d", qos), func(t *testing.T) {

@@ -15,7 +15,8 @@ type loader struct {
 	b        *Broker
 	now      time.Time
 	sessions []*storage.Session
-	// ended are sessions whose client has a newer one: the broker stopped before it had handed their messages over.
+	// ended are sessions whose client has a newer one: the broker stopped before it had handed their messages
+	// over.
 	ended map[string]*liveSession
 }
 
@@ -25,8 +26,8 @@ func (b *Broker) load() (*loader, error) {
 	return l, b.store.Load(l)
 }
 
-// goOn sets the clocks of the loaded sessions going. The hooks have started: they hear at once of sessions that ended
-// while the broker was away.
+// goOn sets the clocks of the loaded sessions going. The hooks have started: they hear at once of sessions
+// that ended while the broker was away.
 func (l *loader) goOn() {
 	for _, rec := range l.sessions {
 		l.wait(rec)
@@ -127,7 +128,8 @@ func (l *loader) Retained(m *packet.Message) error {
 	return nil
 }
 
-// wait has a loaded session go on waiting for its client: its expiry and its will's delay counted on while the broker was away.
+// wait has a loaded session go on waiting for its client: its expiry and its will's delay counted on while
+// the broker was away.
 func (l *loader) wait(rec *storage.Session) {
 	s := l.b.sessions.findKey(rec.ID)
 	if s == nil { // one of ended

@@ -40,7 +40,8 @@ func (grenade) OnAcked(_ string, m *packet.Message, _ packet.Code) { explode(m.T
 // OnDropped implements hooks.DeliveryObserver.
 func (grenade) OnDropped(_ string, m *packet.Message, _ hooks.DropReason) { explode(m.Topic) }
 
-// A hook that panics costs at most the connection it was asked about, wherever it stands; every panic is counted, and others go on.
+// A hook that panics costs at most the connection it was asked about, wherever it stands; every panic is
+// counted, and others go on.
 func TestAPanickingHookCostsOneConnection(t *testing.T) {
 	closed := func(c *testClient) { c.wantClosed() }
 	lives := func(c *testClient) { c.wantNothing() }
@@ -165,7 +166,8 @@ func TestAHookMayPanicAtAnyTime(t *testing.T) {
 	}
 }
 
-// calmly runs what may panic and reports whether it did: there is no goroutine of the broker between the test and the panic.
+// calmly runs what may panic and reports whether it did: there is no goroutine of the broker between the test
+// and the panic.
 func calmly(f func()) (panicked any) {
 	defer func() { panicked = recover() }()
 	f()

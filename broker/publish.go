@@ -116,7 +116,8 @@ func (c *conn) lookup(p *packet.Publish, name []byte) (*topic.Plan[*plan], hooks
 	return m.plan, m.decision, nil
 }
 
-// admit notes a QoS 1 or QoS 2 PUBLISH. repeated means that the message came before and is not to be routed again.
+// admit notes a QoS 1 or QoS 2 PUBLISH. repeated means that the message came before and is not to be routed
+// again.
 func (c *conn) admit(t *turn, p *packet.Publish) (repeated bool, err error) {
 	s := c.session
 	s.mu.Lock()
@@ -140,7 +141,8 @@ func (c *conn) admit(t *turn, p *packet.Publish) (repeated bool, err error) {
 	return false, nil
 }
 
-// owe notes that the acknowledgement may have to wait for the store, and returns its ticket plus one; 0 if it will not.
+// owe notes that the acknowledgement may have to wait for the store, and returns its ticket plus one; 0 if it
+// will not.
 func (c *conn) owe(p *packet.Publish, m *packet.Message, to *plan) uint64 {
 	s := c.session
 	if !to.durable && !m.Retain && !(p.QoS == 2 && s.durable) {
@@ -238,8 +240,8 @@ func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (
 	return m, true
 }
 
-// refusePublish answers a PUBLISH that goes nowhere. MQTT 3.1.1 has no word for it: such a client is acknowledged as if all was well
-// [MQTT311-3.3.5-2].
+// refusePublish answers a PUBLISH that goes nowhere. MQTT 3.1.1 has no word for it: such a client is
+// acknowledged as if all was well [MQTT311-3.3.5-2].
 func (c *conn) refusePublish(t *turn, p *packet.Publish, name string, d hooks.Decision, reason hooks.DropReason) error {
 	m := &packet.Message{Topic: name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, QoS: p.QoS, Retain: p.Retain}
 	if c.b.observed {

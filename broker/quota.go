@@ -25,8 +25,9 @@ func (b *Broker) full(m *packet.Message) bool {
 		(l.MaxTotalBytes > 0 && c.queuedBytes.Load()+int64(m.Size()) > l.MaxTotalBytes)
 }
 
-// admit reports whether a durable session's queue takes m. Where the oldest message makes room for the newest, what is oldest
-// may be on disk: the queue takes m at once and is trimmed behind it, and refuses only beyond twice its limits.
+// admit reports whether a durable session's queue takes m. Where the oldest message makes room for the
+// newest, what is oldest may be on disk: the queue takes m at once and is trimmed behind it, and refuses only
+// beyond twice its limits.
 func (s *liveSession) admit(m *packet.Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -132,8 +132,8 @@ func (s *liveSession) recheck() {
 	}
 }
 
-// sessionExpiry is the session expiry interval in force, in seconds: what the client asked for, within the limit. MQTT 3.1.1
-// knows only sessions that end with the connection and sessions that stay.
+// sessionExpiry is the session expiry interval in force, in seconds: what the client asked for, within the
+// limit. MQTT 3.1.1 knows only sessions that end with the connection and sessions that stay.
 func (c *conn) sessionExpiry() uint32 {
 	p := c.connect
 	asked := p.SessionExpiry
@@ -146,9 +146,9 @@ func (c *conn) sessionExpiry() uint32 {
 	return min(asked, c.b.limits.MaxSessionExpiry)
 }
 
-// attach gives the connection its session and sends CONNACK once the store has it. What the client sends on the new connection
-// must not be routed before what it sent on one that is taken over: so it waits until that one has handled the packet it is
-// at [MQTT5-4.6.0-5].
+// attach gives the connection its session and sends CONNACK once the store has it. What the client sends on
+// the new connection must not be routed before what it sent on one that is taken over: so it waits until that
+// one has handled the packet it is at [MQTT5-4.6.0-5].
 func (c *conn) attach(t *turn, data []byte) error {
 	got, err := c.b.sessions.claim(t, c)
 	if err != nil {
@@ -181,9 +181,9 @@ func (c *conn) attach(t *turn, data []byte) error {
 	return nil
 }
 
-// settleClaim clears up after what was there before, and stores what is there now, so that a client that is told of a new
-// session never meets the old one again after a crash. It does so even if the new connection has ended by now. done is told
-// when the store has it.
+// settleClaim clears up after what was there before, and stores what is there now, so that a client that is
+// told of a new session never meets the old one again after a crash. It does so even if the new connection
+// has ended by now. done is told when the store has it.
 func (b *Broker) settleClaim(t *turn, c *conn, got claim, done func(err error)) {
 	if got.oldWill != nil {
 		b.publishWill(t, got.session.client.Load(), got.oldWill)

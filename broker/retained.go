@@ -32,8 +32,8 @@ func newRetained() *retainedMessages {
 func (r *retainedMessages) len() int { return r.tree.Len() }
 
 // retain keeps m as the retained message of its topic, or deletes that when the payload is empty
-// [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7] [MQTT311-3.3.1-10] [MQTT311-3.3.1-11].
-// It reports whether the store is to follow.
+// [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7] [MQTT311-3.3.1-10]
+// [MQTT311-3.3.1-11]. It reports whether the store is to follow.
 func (b *Broker) retain(t *turn, m *packet.Message) bool {
 	r := b.retained
 	if len(m.Payload) == 0 {
@@ -79,8 +79,8 @@ func (r *retainedMessages) expireLater(b *Broker, m *packet.Message) {
 // pruneMin is how long the heap may be before it is searched for messages that were replaced.
 const pruneMin = 64
 
-// pruneLocked takes out what was replaced or deleted before its time. It is done each time the heap has doubled, so
-// that it holds no more than twice what is retained, at a constant cost per message.
+// pruneLocked takes out what was replaced or deleted before its time. It is done each time the heap has
+// doubled, so that it holds no more than twice what is retained, at a constant cost per message.
 func (r *retainedMessages) pruneLocked() {
 	r.expiry = slices.DeleteFunc(r.expiry, func(m *packet.Message) bool {
 		current, ok := r.tree.Get(m.Topic)
@@ -135,8 +135,8 @@ type retainedDelivery struct {
 	ids     []uint32
 }
 
-// sendRetained sends the retained messages that match a new subscription, with RETAIN set
-// [MQTT5-3.3.1-9] [MQTT311-3.3.1-6] [MQTT311-3.3.1-8]. However many they are, they leave as fast as the client reads.
+// sendRetained sends the retained messages that match a new subscription, with RETAIN set [MQTT5-3.3.1-9]
+// [MQTT311-3.3.1-6] [MQTT311-3.3.1-8]. However many they are, they leave as fast as the client reads.
 func (b *Broker) sendRetained(t *turn, sub *subscriber) {
 	s := sub.session
 	var ids []uint32

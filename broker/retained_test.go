@@ -20,8 +20,8 @@ func retain(c *testClient, topic, payload string, expiry uint32) {
 	c.wantNothing()
 }
 
-// Retained messages are gone when they expire, in the order of their times, though nobody asks for them; one that replaced
-// another lives by its own time.
+// Retained messages are gone when they expire, in the order of their times, though nobody asks for them; one
+// that replaced another lives by its own time.
 func TestRetainedMessagesExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()

@@ -11,9 +11,9 @@ import (
 	"github.com/penstockmq/penstock/storage"
 )
 
-// A routing is one message on its way from its publisher to its receivers. Receivers whose queue is not stored have it
-// when route returns; for the others the store is asked, and they get it, as the publisher gets its acknowledgement, once the
-// store has it.
+// A routing is one message on its way from its publisher to its receivers. Receivers whose queue is not
+// stored have it when route returns; for the others the store is asked, and they get it, as the publisher
+// gets its acknowledgement, once the store has it.
 type routing struct {
 	b        *Broker
 	message  *packet.Message
@@ -113,8 +113,9 @@ func (r *routing) hand(t *turn, s *liveSession, d session.Delivery) hooks.DropRe
 	return ""
 }
 
-// toGroup gives the message to one member of a shared subscription, with the QoS granted to it [MQTT5-4.8.2-3] and the identifier
-// of this subscription alone [MQTT5-3.3.4-5]. From then on it is that session's, which finishes it [MQTT5-4.8.2-4].
+// toGroup gives the message to one member of a shared subscription, with the QoS granted to it
+// [MQTT5-4.8.2-3] and the identifier of this subscription alone [MQTT5-3.3.4-5]. From then on it is that
+// session's, which finishes it [MQTT5-4.8.2-4].
 func (r *routing) toGroup(t *turn, g *group) {
 	s := g.choose(r.b, r.message)
 	if s == nil {
@@ -148,8 +149,8 @@ func (r *routing) toStore(s *liveSession, d session.Delivery) {
 	})
 }
 
-// finish asks the store for what has to be stored, and completes the routing, now or when the store has answered. The routing must
-// not be used any more.
+// finish asks the store for what has to be stored, and completes the routing, now or when the store has
+// answered. The routing must not be used any more.
 func (r *routing) finish(t *turn) {
 	if len(r.entries) == 0 && r.enqueue.Received == nil && !r.enqueue.Retain {
 		r.complete(t, nil)
@@ -206,7 +207,8 @@ func storeCode(err error) packet.Code {
 	return packet.ImplementationError
 }
 
-// publish routes a message that no connection waits for: a will, a hook's, the broker's own. client is whose it is, if anybody's.
+// publish routes a message that no connection waits for: a will, a hook's, the broker's own. client is whose
+// it is, if anybody's.
 func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, done func(error)) {
 	if b.hooks.HasInterceptors() {
 		changed, d := b.hooks.OnPublish(client, m)

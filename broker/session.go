@@ -92,8 +92,8 @@ func (s *liveSession) doneLocked(t *turn, number uint64, m *packet.Message) {
 	}
 }
 
-// resume opens the window of a connection that was just accepted: what is unacknowledged is sent again, in order and
-// with its old packet identifiers, and only now [MQTT5-4.4.0-1].
+// resume opens the window of a connection that was just accepted: what is unacknowledged is sent again, in
+// order and with its old packet identifiers, and only now [MQTT5-4.4.0-1].
 func (s *liveSession) resume(t *turn, c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,8 +112,8 @@ func (s *liveSession) resume(t *turn, c *conn) {
 	s.pumpLocked(t)
 }
 
-// pump sends what the window and the outbox allow. Only PUBLISH waits for the window: answers go to the outbox at once
-// [MQTT5-3.3.4-10] [MQTT5-4.9.0-3].
+// pump sends what the window and the outbox allow. Only PUBLISH waits for the window: answers go to the
+// outbox at once [MQTT5-3.3.4-10] [MQTT5-4.9.0-3].
 func (s *liveSession) pump(t *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,7 +222,8 @@ func (c *conn) publishLocked(t *turn, p sending) bool {
 	return true
 }
 
-// publishAloneLocked encodes a PUBLISH that no other receiver shares: it has subscription identifiers or a topic alias.
+// publishAloneLocked encodes a PUBLISH that no other receiver shares: it has subscription identifiers or a
+// topic alias.
 func (c *conn) publishAloneLocked(t *turn, p sending) bool {
 	m := p.message
 	out := packet.Outgoing{
@@ -250,7 +251,8 @@ func (c *conn) publishAloneLocked(t *turn, p sending) bool {
 }
 
 // aliasLocked gives the packet a topic alias, as far as the client allows them [MQTT5-3.1.2-26]
-// [MQTT5-3.1.2-27] [MQTT5-3.3.2-11]: the first packet of a topic carries both and fresh is true, later ones the alias alone.
+// [MQTT5-3.1.2-27] [MQTT5-3.3.2-11]: the first packet of a topic carries both and fresh is true, later ones
+// the alias alone.
 func (c *conn) aliasLocked(out *packet.Outgoing) (fresh bool) {
 	if c.aliasMax == 0 {
 		return false
@@ -283,7 +285,8 @@ func (c *conn) publishNow(t *turn, p sending) {
 	}
 }
 
-// changeExpiry takes the session expiry interval of a DISCONNECT. It fails if CONNECT had set none [MQTT5-3.14.2.2.2].
+// changeExpiry takes the session expiry interval of a DISCONNECT. It fails if CONNECT had set none
+// [MQTT5-3.14.2.2.2].
 func (s *liveSession) changeExpiry(seconds uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

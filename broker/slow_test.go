@@ -39,8 +39,8 @@ func outboxSize(c *conn) int {
 	return c.outbox.size
 }
 
-// A receiver that does not read loses QoS 0 messages, counted, and holds no more than its outbox; one that reads gets every one. What
-// was written before it began to read again arrives whole.
+// A receiver that does not read loses QoS 0 messages, counted, and holds no more than its outbox; one that
+// reads gets every one. What was written before it began to read again arrives whole.
 func TestASlowReceiverLosesQoS0Only(t *testing.T) {
 	const messages = 3000
 	for name, link := range links {
@@ -107,8 +107,8 @@ func TestASlowReceiverGetsEveryQoS1(t *testing.T) {
 	}
 }
 
-// A client that never reads what it asks for is not read from: what it makes the broker hold has a bound. When it reads, it gets
-// every answer.
+// A client that never reads what it asks for is not read from: what it makes the broker hold has a bound.
+// When it reads, it gets every answer.
 func TestAClientThatDoesNotReadIsThrottled(t *testing.T) {
 	const asked = 20_000
 	answers := map[string]struct {
@@ -206,7 +206,8 @@ func TestASlowReaderIsNotTimedOut(t *testing.T) {
 	})
 }
 
-// A connection whose socket was full once, so that it was written to with a deadline, goes on after that deadline.
+// A connection whose socket was full once, so that it was written to with a deadline, goes on after that
+// deadline.
 func TestAStallLeavesNoDeadlineBehind(t *testing.T) {
 	b := start(t, setup{limits: func(l *configs.Limits) { l.WriteTimeout = 200 * time.Millisecond }})
 	c := dial(t, b, packet.V5, 64<<10)

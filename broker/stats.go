@@ -9,8 +9,8 @@ import (
 	"github.com/penstockmq/penstock/hooks"
 )
 
-// Stats is a snapshot of the broker's gauges and counters. Counters count from the start of the process, or, with a store that lasts,
-// those that it keeps from its first start.
+// Stats is a snapshot of the broker's gauges and counters. Counters count from the start of the process, or,
+// with a store that lasts, those that it keeps from its first start.
 type Stats struct {
 	Started             time.Time
 	Connections         int // clients connected now

@@ -152,7 +152,8 @@ func TestSessionPacketsWaitForTheStore(t *testing.T) {
 	})
 }
 
-// Acknowledgements keep the order of their PUBLISH packets, also when a later message needs no store [MQTT5-4.6.0-2] [MQTT311-4.6.0-2].
+// Acknowledgements keep the order of their PUBLISH packets, also when a later message needs no store
+// [MQTT5-4.6.0-2] [MQTT311-4.6.0-2].
 func TestAcknowledgementsKeepTheirOrder(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		h := hold(t, setup{})
@@ -287,8 +288,8 @@ func TestARefusedMessageCanBeSentAgain(t *testing.T) {
 	}
 }
 
-// A client that reconnects while its QoS 2 message is being stored sends it again; it is answered once it is stored, and
-// delivered once.
+// A client that reconnects while its QoS 2 message is being stored sends it again; it is answered once it is
+// stored, and delivered once.
 func TestReconnectWhileThePublishIsPending(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		h := hold(t, setup{})
@@ -380,7 +381,8 @@ func TestARefusedSessionIsNotPresentLater(t *testing.T) {
 	})
 }
 
-// What waits for the store has a bound, the receive maximum, for clients of 3.1.1 too, which know none: they are not read from.
+// What waits for the store has a bound, the receive maximum, for clients of 3.1.1 too, which know none: they
+// are not read from.
 func TestWhatWaitsForTheStoreIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most, sent = 10, 100

@@ -41,9 +41,10 @@ type storm struct {
 	memory *memory.Store
 }
 
-// Clients come, are taken over, vanish and resume, and change subscriptions, while others publish with every QoS: QoS 2
-// arrives exactly once, QoS 1 at least once, everything in the order of its publisher; and when all have left, nothing is left of them.
-// The broker itself is stopped and started again, or loses its power, with the same result.
+// Clients come, are taken over, vanish and resume, and change subscriptions, while others publish with every
+// QoS: QoS 2 arrives exactly once, QoS 1 at least once, everything in the order of its publisher; and when
+// all have left, nothing is left of them. The broker itself is stopped and started again, or loses its power,
+// with the same result.
 func TestStorm(t *testing.T) {
 	at := func(s storage.Store) *plug { return &plug{Store: s} }
 	async := func(s storage.Store) *plug { return &plug{Store: storagetest.HoldAsync(s)} }
@@ -200,8 +201,8 @@ func (w *wanderer) read() (packets.Packet, error) {
 	return readPacket(w.nc, w.v)
 }
 
-// A speaker publishes with every QoS, acts on acknowledgements as the specification says, and sends again what is open when
-// it comes back.
+// A speaker publishes with every QoS, acts on acknowledgements as the specification says, and sends again
+// what is open when it comes back.
 type speaker struct {
 	wanderer
 	open  []*utterance // in the order they were sent first
@@ -380,8 +381,8 @@ func (h *hearer) check() {
 	}
 }
 
-// A gull shares its name with another and is forever taken over; it subscribes and unsubscribes, leaves messages unread, and
-// now and then begins with a clean session.
+// A gull shares its name with another and is forever taken over; it subscribes and unsubscribes, leaves
+// messages unread, and now and then begins with a clean session.
 type gull struct{ wanderer }
 
 func (g *gull) fly(done <-chan struct{}) {

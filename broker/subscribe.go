@@ -116,7 +116,8 @@ func (c *conn) allowSubscribe(asked *hooks.Subscription, filter string, shared b
 	return packet.Success
 }
 
-// enter notes the subscription in the session and returns the one that it replaces [MQTT5-3.8.4-3] [MQTT311-3.8.4-3].
+// enter notes the subscription in the session and returns the one that it replaces [MQTT5-3.8.4-3]
+// [MQTT311-3.8.4-3].
 func (s *liveSession) enter(sub *subscriber) (replaced *subscriber, code packet.Code) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,8 +130,8 @@ func (s *liveSession) enter(sub *subscriber) (replaced *subscriber, code packet.
 	return replaced, packet.Success
 }
 
-// finish sends SUBACK, without a reason string [MQTT5-3.9.2-1], and then the retained messages, also of a subscription that
-// replaced another [MQTT5-3.8.4-4].
+// finish sends SUBACK, without a reason string [MQTT5-3.9.2-1], and then the retained messages, also of a
+// subscription that replaced another [MQTT5-3.8.4-4].
 func (w *subscribing) finish(t *turn, err error) {
 	c := w.c
 	if err != nil {
@@ -212,7 +213,8 @@ func (c *conn) handleUnsubscribe(t *turn, body []byte) error {
 	return nil
 }
 
-// unsubscribe ends one subscription, found by its filter character by character [MQTT5-3.10.4-1] [MQTT311-3.10.4-1].
+// unsubscribe ends one subscription, found by its filter character by character [MQTT5-3.10.4-1]
+// [MQTT311-3.10.4-1].
 func (c *conn) unsubscribe(filter string) (packet.Code, error) {
 	_, plain, _, err := topic.ParseShared(filter)
 	if err == nil {

@@ -37,8 +37,9 @@ func (s *subscriber) allowed(b *Broker) bool {
 	return !s.refused.Load()
 }
 
-// subscribe puts a subscription into the index, or into the group of a share name. A subscription that it replaces is taken out afterwards, so that no
-// message slips through in between [MQTT5-3.8.4-3] [MQTT311-3.8.4-3].
+// subscribe puts a subscription into the index, or into the group of a share name. A subscription that it
+// replaces is taken out afterwards, so that no message slips through in between [MQTT5-3.8.4-3]
+// [MQTT311-3.8.4-3].
 func (b *Broker) subscribe(share string, s, replaced *subscriber) {
 	b.counters.subscriptions.Add(1)
 	if share != "" {

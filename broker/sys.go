@@ -8,8 +8,8 @@ import (
 	"github.com/penstockmq/penstock/storage"
 )
 
-// publishSys keeps the $SYS topics up to date until the broker ends, under the names that mosquitto's users know. Every
-// value is retained, and published again only when it changed.
+// publishSys keeps the $SYS topics up to date until the broker ends, under the names that mosquitto's users
+// know. Every value is retained, and published again only when it changed.
 func (b *Broker) publishSys(interval time.Duration) {
 	defer close(b.sysDone)
 	if interval <= 0 {

@@ -30,7 +30,8 @@ func wantEndAfter(t *testing.T, c *testClient, want time.Duration) {
 	}
 }
 
-// A client is closed 1.5 times its keep-alive after its last packet [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]; pieces of one do not put it off.
+// A client is closed 1.5 times its keep-alive after its last packet [MQTT5-3.1.2-22] [MQTT311-3.1.2-24];
+// pieces of one do not put it off.
 func TestKeepAlive(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		b := start(t, setup{})
@@ -69,7 +70,8 @@ func TestNoKeepAlive(t *testing.T) {
 	})
 }
 
-// A connection that is not accepted within limits.connect_timeout of its arrival is closed, whatever it waits for.
+// A connection that is not accepted within limits.connect_timeout of its arrival is closed, whatever it waits
+// for.
 func TestConnectTimeout(t *testing.T) {
 	connect := hello{id: "c"}.packet(packet.V5)
 	for name, sent := range map[string][]byte{"silent": nil, "half a CONNECT": connect[:9], "an authenticator that thinks": connect} {
@@ -209,7 +211,8 @@ func TestWillsAtShutdown(t *testing.T) {
 	})
 }
 
-// A client that says goodbye and is back before its old socket is closed has no will published [MQTT5-3.1.2-10] [MQTT311-3.1.2-10].
+// A client that says goodbye and is back before its old socket is closed has no will published
+// [MQTT5-3.1.2-10] [MQTT311-3.1.2-10].
 func TestNoWillOfAClientThatIsBackAtOnce(t *testing.T) {
 	for _, resume := range []bool{true, false} {
 		t.Run(fmt.Sprintf("resume %v", resume), func(t *testing.T) {
@@ -318,7 +321,8 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// Shutdown does not wait longer than it is allowed to for a client that reads nothing, and nothing goes on for long after it.
+// Shutdown does not wait longer than it is allowed to for a client that reads nothing, and nothing goes on
+// for long after it.
 func TestShutdownWithAStuckClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startOnly(t, setup{})

@@ -9,9 +9,10 @@ import (
 	"github.com/penstockmq/penstock/storage"
 )
 
-// A turn is one piece of work: the packets of one read, the messages of one group commit, one
-// timer. Everything that is worth doing once for many packets is gathered in it and done when it ends: each connection touched is
-// flushed once, shared counters are added to once, hooks hear of deliveries with no lock held.
+// A turn is one piece of work: the packets of one read, the messages of one group commit, one timer.
+// Everything that is worth doing once for many packets is gathered in it and done when it ends: each
+// connection touched is flushed once, shared counters are added to once, hooks hear of deliveries with no
+// lock held.
 //
 // A turn belongs to one goroutine.
 type turn struct {

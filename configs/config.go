@@ -48,8 +48,9 @@ type Auth struct {
 // Storage says where durable state lives.
 type Storage struct {
 	Path string `mapstructure:"path"` // folder; empty keeps everything in memory
-	// Sync says when an acknowledgement leaves: always, once the message is on disk; interval, before that, and up to SyncInterval of
-	// acknowledged messages are lost by a power cut, none by kill -9; never, and the operating system decides what a power cut loses.
+	// Sync says when an acknowledgement leaves: always, once the message is on disk; interval, before that,
+	// and up to SyncInterval of acknowledged messages are lost by a power cut, none by kill -9; never, and
+	// the operating system decides what a power cut loses.
 	Sync         string        `mapstructure:"sync"`
 	SyncInterval time.Duration `mapstructure:"sync_interval"` // with sync: interval
 	CacheSize    int64         `mapstructure:"cache_size"`    // bytes of stored messages kept in memory

@@ -156,10 +156,11 @@ type SessionObserver interface {
 type DeliveryObserver interface {
 	// OnDelivered tells that m was written to the client's outbox (each time, for QoS 1 and 2).
 	OnDelivered(clientID string, m *packet.Message)
-	// OnAcked tells that the client took responsibility for m (PUBACK, or PUBREC for QoS 2), or refused it with code ≥ 0x80.
+	// OnAcked tells that the client took responsibility for m (PUBACK, or PUBREC for QoS 2), or refused it
+	// with code ≥ 0x80.
 	OnAcked(clientID string, m *packet.Message, code packet.Code)
-	// OnDropped tells that m will not be delivered to the client and why. clientID is empty when m goes to nobody: the publish was
-	// refused, or a shared subscription had no member for it.
+	// OnDropped tells that m will not be delivered to the client and why. clientID is empty when m goes to
+	// nobody: the publish was refused, or a shared subscription had no member for it.
 	OnDropped(clientID string, m *packet.Message, reason DropReason)
 }
 

@@ -42,18 +42,21 @@ type Store interface {
 	// Notify sets the function called after each group of Waiters. It is called once, before the first write.
 	Notify(f func())
 
-	// Enqueue stores a message once and appends it to every queue it is for. A session that has no record gets nothing, and its Seq is 0. It sets the Seq
-	// of each before the waiter hears of it (before it returns, if not pending). If received is not nil, the record that this packet identifier was
-	// received (QoS 2) is written in the same atomic step; if retain is set, m also becomes the retained message of its topic (or deletes it, when the payload is empty).
+	// Enqueue stores a message once and appends it to every queue it is for. A session that has no record
+	// gets nothing, and its Seq is 0. It sets the Seq of each before the waiter hears of it (before it
+	// returns, if not pending). If received is not nil, the record that this packet identifier was received
+	// (QoS 2) is written in the same atomic step; if retain is set, m also becomes the retained message of
+	// its topic (or deletes it, when the payload is empty).
 	Enqueue(e *Enqueue, w Waiter) (pending bool, err error)
 	// Update writes changes, all or none. w may be nil if nobody waits.
 	Update(changes []Change, w Waiter) (pending bool, err error)
-	// Ack records that a queue is done with a message, or how far a QoS 2 exchange went. With a nil waiter it may be lost by a crash:
-	// the message is then delivered again.
+	// Ack records that a queue is done with a message, or how far a QoS 2 exchange went. With a nil waiter it
+	// may be lost by a crash: the message is then delivered again.
 	Ack(a Ack, w Waiter) (pending bool, err error)
 
-	// Read visits the entries of a session's queue that are not Done, from number from on, in order, until visit returns false or
-	// limit is reached; the first entry is visited whatever its size. It sees every write whose Waiter was told, and every Ack that was called before. It may read the disk and block.
+	// Read visits the entries of a session's queue that are not Done, from number from on, in order, until
+	// visit returns false or limit is reached; the first entry is visited whatever its size. It sees every
+	// write whose Waiter was told, and every Ack that was called before. It may read the disk and block.
 	// Messages may be shared and must not be changed. A session without a record has an empty queue.
 	Read(session string, from uint64, limit ReadLimit, visit func(e Entry, p Progress, m *packet.Message) bool) error
 
@@ -63,8 +66,8 @@ type Store interface {
 
 // An Expirer is a Store that drops messages whose expiry interval has passed by itself.
 type Expirer interface {
-	// OnExpired sets the function that is told how many messages of a session's queue were dropped, and their size. It is called
-	// once, before the first write. f must not block and must not call the store.
+	// OnExpired sets the function that is told how many messages of a session's queue were dropped, and their
+	// size. It is called once, before the first write. f must not block and must not call the store.
 	OnExpired(f func(session string, messages int, bytes int64))
 }
 
@@ -79,8 +82,8 @@ type Enqueue struct {
 // An Entry is one message in one queue.
 type Entry struct {
 	Session string // Session.ID of the session whose queue it is
-	// Seq numbers the messages of a queue from 1 on, without gaps, in the order of the log. The packet identifier of its delivery is
-	// (Seq-1) mod 65535 + 1. Set by the store.
+	// Seq numbers the messages of a queue from 1 on, without gaps, in the order of the log. The packet
+	// identifier of its delivery is (Seq-1) mod 65535 + 1. Set by the store.
 	Seq             uint64
 	QoS             byte // granted: 1 or 2
 	Retain          bool // RETAIN flag of the delivery
@@ -123,7 +126,8 @@ type Session struct {
 	CommonName     string
 	Version        byte
 	ExpiryInterval uint32 // seconds; 0xFFFFFFFF never ends [MQTT5-3.1.2.11.2]
-	// Disconnected is when the connection ended, Unix nanoseconds; 0 while connected (after a crash: take the time of the start).
+	// Disconnected is when the connection ended, Unix nanoseconds; 0 while connected (after a crash: take the
+	// time of the start).
 	Disconnected int64
 	Will         *Will
 }
@@ -155,7 +159,8 @@ type Change interface{ change() }
 type (
 	// PutSession writes a session's record, leaving its subscriptions and queue alone.
 	PutSession struct{ Session Session }
-	// DeleteSession removes a session with its subscriptions, queue and received identifiers. Unknown is harmless.
+	// DeleteSession removes a session with its subscriptions, queue and received identifiers. Unknown is
+	// harmless.
 	DeleteSession struct{ ID string }
 	// PutSubscription writes a subscription, replacing one with the same filter.
 	PutSubscription struct{ Subscription Subscription }

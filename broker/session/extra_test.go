@@ -138,8 +138,8 @@ func TestQueueMeetsExtra(t *testing.T) {
 	expectSteps(t, &o, fmt.Sprintf("publish %d a", id))
 }
 
-// When the connection ends, what the client has not taken is given back in the order it was sent. The identifiers of
-// QoS 2 stay taken: the client may remember them and would take another message with one of
+// When the connection ends, what the client has not taken is given back in the order it was sent. The
+// identifiers of QoS 2 stay taken: the client may remember them and would take another message with one of
 // them for a repeat, so they are released first [MQTT5-4.3.3-10] [MQTT5-4.4.0-1].
 func TestExtrasAfterConnection(t *testing.T) {
 	var o Outbound

@@ -78,7 +78,8 @@ func TestOwedInOrder(t *testing.T) {
 	expectPopped(t, &in, "1/16")
 }
 
-// Open counts what the client counts: QoS 1 until PUBACK, QoS 2 until PUBCOMP or a failing PUBREC [MQTT5-3.3.4-7].
+// Open counts what the client counts: QoS 1 until PUBACK, QoS 2 until PUBCOMP or a failing PUBREC
+// [MQTT5-3.3.4-7].
 func TestOpen(t *testing.T) {
 	var in Inbound
 	one, _ := receive(&in, 1, 1)
@@ -134,8 +135,8 @@ func TestOpenAfterReconnect(t *testing.T) {
 	expectOpen(t, &in, 0)
 }
 
-// A QoS 2 message is known by its identifier until PUBREL, also over reconnects and restarts; before PUBREC is allowed a repeat
-// waits as the message itself does [MQTT5-4.3.3-10] [MQTT311-4.3.3-2].
+// A QoS 2 message is known by its identifier until PUBREL, also over reconnects and restarts; before PUBREC
+// is allowed a repeat waits as the message itself does [MQTT5-4.3.3-10] [MQTT311-4.3.3-2].
 func TestRepeatedPublish(t *testing.T) {
 	var in Inbound
 	in.Keep(9) // from the store

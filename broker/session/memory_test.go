@@ -89,7 +89,8 @@ func TestEvictedQueueIsSmall(t *testing.T) {
 	}
 }
 
-// A client that stays but never answers has what it holds and what waits in memory, not what was dropped meanwhile.
+// A client that stays but never answers has what it holds and what waits in memory, not what was dropped
+// meanwhile.
 func TestDropOldestBehindStuckClient(t *testing.T) {
 	o, d := &Outbound{}, delivery("a", 1)
 	o.Resume(10)
@@ -144,8 +145,8 @@ func TestWideGap(t *testing.T) {
 	}
 }
 
-// A client that always has acknowledgements waiting keeps memory for those, not for all it ever had; and when nothing
-// waits, none for its longest line.
+// A client that always has acknowledgements waiting keeps memory for those, not for all it ever had; and when
+// nothing waits, none for its longest line.
 func TestOwedIsSmall(t *testing.T) {
 	var in Inbound
 	var tickets []uint64

@@ -6,8 +6,8 @@ import (
 	"github.com/penstockmq/penstock/broker/packet"
 )
 
-// modelInbound is Inbound without a thought for speed: one list of every acknowledgement that was ever owed, and one of
-// every QoS 2 identifier.
+// modelInbound is Inbound without a thought for speed: one list of every acknowledgement that was ever owed,
+// and one of every QoS 2 identifier.
 type modelInbound struct {
 	owed     []modelOwed
 	receipts []modelReceipt

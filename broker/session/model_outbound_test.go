@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// modelOutbound is Outbound as one would write it without a thought for speed: lists that are
-// searched from end to end. It has its own idea of everything but the identifiers of extras, of which it only checks
-// that they are free.
+// modelOutbound is Outbound as one would write it without a thought for speed: lists that are searched from
+// end to end. It has its own idea of everything but the identifiers of extras, of which it only checks that
+// they are free.
 type modelOutbound struct {
 	entries []modelEntry // what is not done, by number
 	missing []uint64     // numbers below tail that have not come, ascending
@@ -253,8 +253,8 @@ func (m *modelOutbound) dropOldest() (uint64, Delivery, bool) {
 	return 0, Delivery{}, false
 }
 
-// evict takes out what follows the last message that was sent. The tail is then anywhere from after that one, least, to
-// the first that went, most.
+// evict takes out what follows the last message that was sent. The tail is then anywhere from after that one,
+// least, to the first that went, most.
 func (m *modelOutbound) evict() (deliveries int, bytes int64, least, most uint64) {
 	keep := 0
 	least = m.head()

@@ -40,9 +40,9 @@ type slot struct {
 // Outbound is the queue of messages for one client and its in-flight window. The zero value is an
 // empty queue with no window: Resume opens one.
 //
-// The numbers below reach are those that a connection was given, this one or one before. From the oldest of them that is
-// not done on, each has a slot, found by its number; they span less than the packet identifiers do.
-// The others wait in line.
+// The numbers below reach are those that a connection was given, this one or one before. From the oldest of
+// them that is not done on, each has a slot, found by its number; they span less than the packet identifiers
+// do. The others wait in line.
 type Outbound struct {
 	slots    []slot // ring: number n is at n & (len-1), for head <= n < reach
 	head     uint64 // oldest number with a slot; it is not done, or there is none and head == reach
@@ -55,7 +55,8 @@ type Outbound struct {
 	inflight int    // in flight on this connection
 	open     int    // deliveries not done
 	bytes    int64  // their size
-	// MaxAge, in nanoseconds, is how long a message may wait to be sent; 0 is for ever. Set it before the first Put.
+	// MaxAge, in nanoseconds, is how long a message may wait to be sent; 0 is for ever. Set it before the
+	// first Put.
 	MaxAge int64
 	// extras are deliveries outside of the queue, by packet identifier.
 	extras    map[uint16]*extra
@@ -88,8 +89,8 @@ func (o *Outbound) Push(d Delivery) uint64 {
 }
 
 // Put takes the delivery with a number given by the store. Numbers may arrive out of order by as much as
-// publishers overtake each other between the store and here; nothing is sent past a number that is missing, so what
-// one publisher sent leaves in its order [MQTT5-4.6.0-5] [MQTT5-4.6.0-6].
+// publishers overtake each other between the store and here; nothing is sent past a number that is missing,
+// so what one publisher sent leaves in its order [MQTT5-4.6.0-5] [MQTT5-4.6.0-6].
 func (o *Outbound) Put(number uint64, d Delivery) { o.put(number, d, queued) }
 
 // Restore takes a delivery read from the store, in the place after the last.

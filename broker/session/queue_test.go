@@ -116,8 +116,9 @@ func TestWindowOfNothing(t *testing.T) {
 	}
 }
 
-// Messages are first sent in the order they came, with identifiers that are free and not zero and without
-// DUP [MQTT5-2.2.1-4] [MQTT5-4.3.2-1] [MQTT5-4.3.2-2] [MQTT5-4.3.3-1] [MQTT5-4.3.3-2] [MQTT5-4.6.0-5] [MQTT5-4.6.0-6].
+// Messages are first sent in the order they came, with identifiers that are free and not zero and without DUP
+// [MQTT5-2.2.1-4] [MQTT5-4.3.2-1] [MQTT5-4.3.2-2] [MQTT5-4.3.3-1] [MQTT5-4.3.3-2] [MQTT5-4.6.0-5]
+// [MQTT5-4.6.0-6].
 func TestOrder(t *testing.T) {
 	var o Outbound
 	o.Resume(10)
@@ -328,7 +329,8 @@ func TestRoom(t *testing.T) {
 	room(false)
 }
 
-// Drain gives every delivery back, oldest first, and says which of them the client may have [MQTT5-4.8.2-4] [MQTT5-4.8.2-5].
+// Drain gives every delivery back, oldest first, and says which of them the client may have [MQTT5-4.8.2-4]
+// [MQTT5-4.8.2-5].
 func TestDrain(t *testing.T) {
 	var o Outbound
 	o.Resume(3)

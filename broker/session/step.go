@@ -54,8 +54,8 @@ func (o *Outbound) Next(now int64) (step Step, ok bool) {
 	return Step{}, false
 }
 
-// nextPubrel returns the next PUBREL that the last connection may have lost. They come first, in their order, however
-// small the window is now: it is for PUBLISH alone [MQTT5-3.3.4-10].
+// nextPubrel returns the next PUBREL that the last connection may have lost. They come first, in their order,
+// however small the window is now: it is for PUBLISH alone [MQTT5-3.3.4-10].
 func (o *Outbound) nextPubrel() (step Step, ok bool) {
 	if o.window == 0 {
 		return Step{}, false

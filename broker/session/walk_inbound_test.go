@@ -7,8 +7,8 @@ import (
 	"github.com/penstockmq/penstock/broker/packet"
 )
 
-// An inboundWalk drives Inbound and its model as a broker would: publishers, a store that answers late and in any order, and
-// connections that break.
+// An inboundWalk drives Inbound and its model as a broker would: publishers, a store that answers late and in
+// any order, and connections that break.
 type inboundWalk struct {
 	chooser
 	t       *testing.T

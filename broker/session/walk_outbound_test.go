@@ -9,8 +9,9 @@ import (
 // residentMost is how much of a stored queue a walk keeps in memory.
 const residentMost = 8
 
-// An outboundWalk drives Outbound and its model as a broker would: publishers, a client that answers anything, connections with
-// windows of any size, and for a durable session a store that numbers messages, tells of them out of order and is read in pages.
+// An outboundWalk drives Outbound and its model as a broker would: publishers, a client that answers
+// anything, connections with windows of any size, and for a durable session a store that numbers messages,
+// tells of them out of order and is read in pages.
 type outboundWalk struct {
 	chooser
 	t       *testing.T
