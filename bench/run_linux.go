@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"time"
 
@@ -69,7 +70,7 @@ func newRun(o Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := new(traffic)
+	t := &traffic{total: math.MaxUint64}
 	clients := append(newSubscribers(&o, p, t), newHolders(&o, p, t)...)
 	r := &run{
 		options: o, traffic: t, senders: len(clients), watch: watch{pid: process(o.PID)}, result: Result{Options: o}, told: time.Now(),
@@ -147,35 +148,6 @@ func (r *run) forgetSessions(ctx context.Context) error {
 
 const forgetTimeout = 30 * time.Second
 
-// A reading is what is measured as a difference.
-type reading struct {
-	at        time.Time
-	broker    time.Duration // processor time
-	generator time.Duration
-	sent      uint64
-	delivered uint64
-	store     map[string]float64 // what the broker's metrics say of its store
-}
-
-func (r *run) read() (reading, error) {
-	now := reading{at: time.Now(), sent: r.traffic.sent(), delivered: r.traffic.delivered}
-	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_THREAD, &usage); err != nil {
-		return now, fmt.Errorf("bench: %w", err)
-	}
-	now.generator = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-	var err error
-	if r.options.PID != 0 {
-		if now.broker, err = process(r.options.PID).cpu(); err != nil {
-			return now, err
-		}
-	}
-	if r.options.Metrics != "" {
-		now.store, err = storeMetrics(r.options.Metrics)
-	}
-	return now, err
-}
-
 // measure lets messages flow, first to warm up.
 func (r *run) measure(ctx context.Context) error {
 	if err := r.startTraffic(); err != nil {
@@ -184,21 +156,20 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.flow(ctx, "warming up", r.options.Warmup); err != nil {
 		return err
 	}
-	r.startClocks()
-	before, err := r.read()
+	d := r.options.Duration
+	stage, err := r.observe(func() error {
+		r.startClocks()
+		if r.options.Scenario == Latency {
+			// Until everything that was due has arrived, so that what a broker is late with is timed, too.
+			r.traffic.stop(r.traffic.since + int64(d))
+			d += drainAfter
+		}
+		return r.flow(ctx, "measuring", d)
+	})
 	if err != nil {
 		return err
 	}
-	if err := r.flow(ctx, "measuring", r.options.Duration); err != nil {
-		return err
-	}
-	after, err := r.read()
-	if err != nil {
-		return err
-	}
-	if err := r.conclude(before, after); err != nil {
-		return err
-	}
+	r.conclude(stage)
 	return r.measureMemory()
 }
 
@@ -230,24 +201,22 @@ func (r *run) startTraffic() error {
 // startSchedule has messages sent at the rate, in turn by all publishers.
 func (r *run) startSchedule() error {
 	t := r.traffic
-	interval := int64(time.Second) / int64(r.options.Rate)
-	start, count := r.loop.now(), int64(len(t.publishers))
-	t.schedule = func(p *publisher, sequence uint64) int64 {
-		return start + (int64(sequence-1)*count+int64(p.index))*interval
+	t.schedule = &schedule{
+		start: r.loop.now(), interval: int64(time.Second) / int64(r.options.Rate), publishers: int64(len(t.publishers)),
 	}
-	return r.loop.startTimer(time.Duration(interval))
+	return r.loop.startTimer(time.Duration(t.schedule.interval))
 }
 
 // tick is how late a phase may end and Progress be called.
 const tick = 100 * time.Millisecond
 
-// flow serves the connections for a time, or until nothing moves any more.
+// flow serves the connections for a time, until all messages there will be are settled, or until nothing moves any more.
 func (r *run) flow(ctx context.Context, phase string, d time.Duration) error {
 	t := r.traffic
 	start := time.Now()
 	lastChange, last := start, t.settled
-	for now := start; now.Sub(start) < d && !r.result.Stalled; now = time.Now() {
-		if err := r.loop.turn(ctx, min(tick, d-now.Sub(start))); err != nil {
+	for now := start; now.Sub(start) < d && t.settled < t.total && !r.result.Stalled; now = time.Now() {
+		if err := r.turn(ctx, min(tick, d-now.Sub(start))); err != nil {
 			return err
 		}
 		if t.settled != last || len(t.publishers) == 0 {
@@ -259,21 +228,27 @@ func (r *run) flow(ctx context.Context, phase string, d time.Duration) error {
 	return nil
 }
 
-// conclude works out what was measured between two readings.
-func (r *run) conclude(before, after reading) error {
-	res := &r.result
-	res.Seconds = after.at.Sub(before.at).Seconds()
-	res.Published = after.sent - before.sent
-	res.Delivered = after.delivered - before.delivered
-	res.DeliveriesPerSecond = float64(res.Delivered) / res.Seconds
-	res.BrokerCores = (after.broker - before.broker).Seconds() / res.Seconds
-	if res.Delivered > 0 {
-		micros := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(res.Delivered) }
-		res.BrokerMicros = micros(after.broker - before.broker)
-		res.GeneratorMicros = micros(after.generator - before.generator)
+// turn serves the connections once.
+func (r *run) turn(ctx context.Context, timeout time.Duration) error {
+	if err := r.watch.look(time.Now()); err != nil {
+		return err
 	}
-	res.Acknowledged = quantilesOf(r.traffic.acks)
-	return r.countSyncs(before, after)
+	return r.loop.turn(ctx, timeout)
+}
+
+// conclude takes over what was measured while messages flowed.
+func (r *run) conclude(s Stage) {
+	res := &r.result
+	res.Seconds, res.Published, res.Delivered = s.Seconds, s.Published, s.Delivered
+	res.DeliveriesPerSecond = float64(s.Delivered) / s.Seconds
+	res.BrokerCores, res.Store = s.BrokerCores, s.Store
+	if s.Delivered > 0 {
+		each := 1e6 * s.Seconds / float64(s.Delivered)
+		res.BrokerMicros, res.GeneratorMicros = s.BrokerCores*each, s.GeneratorCores*each
+	}
+	if r.options.Durable {
+		res.Acknowledged = quantilesOf(r.traffic.acks)
+	}
 }
 
 func (r *run) measureMemory() (err error) {
@@ -297,15 +272,15 @@ func (r *run) measureMemory() (err error) {
 // drainAfter is how long messages on their way may make no progress before they count as lost.
 const drainAfter = 2 * time.Second
 
-// drain lets nothing new be sent, waits for what is on its way and counts what does not come. In an open loop, what was
-// due before the end is still sent, and timed: a broker that is late does not get away with it.
+// drain lets nothing new be sent, waits for what is on its way and counts what does not come.
 func (r *run) drain(ctx context.Context) error {
 	t := r.traffic
-	t.stop(r.loop.now())
-	due := t.due()
+	if t.schedule == nil {
+		t.stop(0)
+	}
 	lastChange, last := time.Now(), t.delivered+t.settled
-	for now := lastChange; t.settled < due && now.Sub(lastChange) < drainAfter; now = time.Now() {
-		if err := r.loop.turn(ctx, tick); err != nil {
+	for now := lastChange; t.settled < t.total && now.Sub(lastChange) < drainAfter; now = time.Now() {
+		if err := r.turn(ctx, tick); err != nil {
 			return err
 		}
 		if sum := t.delivered + t.settled; sum != last {

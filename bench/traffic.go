@@ -6,9 +6,8 @@ type traffic struct {
 	publishers []*publisher
 	// now is the time since the run's start in nanoseconds, kept by the loop.
 	now int64
-	// schedule gives the time at which a message is due in an open loop; nil in a closed one, where it is due
-	// as soon as the window has room.
-	schedule func(p *publisher, sequence uint64) int64
+	// schedule says when a message is due in an open loop; nil in a closed one, where it is due as soon as the window has room.
+	schedule *schedule
 	sending  bool
 	// away is set while nobody is there to receive: a message holds its place in the window until it is acknowledged.
 	away bool
@@ -21,6 +20,7 @@ type traffic struct {
 	pongs      int    // answers to PINGREQ
 	delivered  uint64 // messages that arrived
 	settled    uint64 // messages that arrived everywhere and, above QoS 0, were acknowledged
+	total      uint64 // messages that will be sent in all, as far as that is decided
 	misordered uint64 // messages that arrived behind a later one of their publisher, and repeated ones of partial subscribers
 	repeated   uint64 // messages that arrived again
 
@@ -54,6 +54,24 @@ type subscriber struct {
 	partial bool      // others get some of the messages: only the last of each history counts
 }
 
+// A schedule is an open loop: publishers send in turn, at a fixed interval.
+type schedule struct {
+	start      int64 // when the first message is due
+	interval   int64
+	publishers int64
+}
+
+// due is when a publisher's message is due.
+func (s *schedule) due(p *publisher, sequence uint64) int64 {
+	return s.start + (int64(sequence-1)*s.publishers+int64(p.index))*s.interval
+}
+
+// until is how many of a publisher's messages are due before a time.
+func (s *schedule) until(p *publisher, end int64) uint64 {
+	slots := (end - s.start + s.interval - 1) / s.interval
+	return uint64(max(slots-int64(p.index)+s.publishers-1, 0) / s.publishers)
+}
+
 // place is where a message is in the window, also its packet identifier less one.
 func (p *publisher) place(sequence uint64) int { return int((sequence - 1) % uint64(len(p.missing))) }
 
@@ -67,7 +85,7 @@ func (t *traffic) fill(p *publisher, out []byte) []byte {
 		}
 		time := t.now
 		if t.schedule != nil {
-			if time = t.schedule(p, sequence); time > t.now {
+			if time = t.schedule.due(p, sequence); time > t.now {
 				break
 			}
 		}
@@ -175,24 +193,26 @@ func (t *traffic) sent() uint64 {
 	return n
 }
 
-// due is how many messages are to be sent in all, once every publisher has a limit.
-func (t *traffic) due() uint64 {
-	var n uint64
-	for _, p := range t.publishers {
-		n += p.limit
-	}
-	return n
-}
-
-// stop lets publishers send nothing beyond what they have sent, or beyond what was due before a time in an open loop.
+// stop lets publishers send nothing more in a closed loop, and in an open one what is due before a time.
 func (t *traffic) stop(before int64) {
+	t.total = 0
 	for _, p := range t.publishers {
 		p.limit = p.sent
-		for t.schedule != nil && t.schedule(p, p.limit+1) < before {
-			p.limit++
+		if t.schedule != nil {
+			p.limit = max(p.limit, t.schedule.until(p, before))
 		}
+		t.total += p.limit
 		t.wake(p)
 	}
+}
+
+// divide has publishers send so many messages in all, each as many as the others or one more.
+func (t *traffic) divide(total uint64) {
+	n := uint64(len(t.publishers))
+	for i, p := range t.publishers {
+		p.limit = (uint64(i)+1)*total/n - uint64(i)*total/n
+	}
+	t.total = total
 }
 
 // lost is how many deliveries to the subscribers did not come.

@@ -87,7 +87,10 @@ func newClientID() string {
 
 // authenticate asks the hooks on a goroutine of its own: they may compute a password hash or call another server.
 func (c *conn) authenticate(p *packet.Connect) {
-	cred := hooks.Credentials{Username: c.client.Username, HasUsername: p.HasUsername || c.peer.UsernameFromCert, Password: p.Password, HasPassword: p.HasPassword}
+	cred := hooks.Credentials{
+		Username: c.client.Username, HasUsername: p.HasUsername || c.peer.UsernameFromCert,
+		Password: p.Password, HasPassword: p.HasPassword,
+	}
 	c.ask(func(ctx context.Context) func(t *turn) error {
 		d := c.b.hooks.Authenticate(ctx, c.client, cred)
 		return func(t *turn) error {

@@ -121,7 +121,8 @@ func (s *liveSession) deliverExtraLocked(t *turn, c *conn, d hooks.Delivery) err
 		if p.qos > 0 {
 			s.out.DropExtra(p.id)
 		}
-		return fmt.Errorf("deliver to %s: %w", s.id, packet.Refuse(packet.PacketTooLarge, "larger than the client's maximum packet size"))
+		refused := packet.Refuse(packet.PacketTooLarge, "larger than the client's maximum packet size")
+		return fmt.Errorf("deliver to %s: %w", s.id, refused)
 	}
 	if p.qos > 0 {
 		t.tally.inflight++

@@ -43,10 +43,13 @@ func (l *loader) goOn() {
 // Session implements storage.Visitor.
 func (l *loader) Session(rec storage.Session) error {
 	s := &liveSession{
-		b: l.b, id: rec.ClientID, key: rec.ID, durable: true, subs: make(map[string]*subscriber), expiry: rec.ExpiryInterval, will: rec.Will,
+		b: l.b, id: rec.ClientID, key: rec.ID, durable: true, subs: make(map[string]*subscriber),
+		expiry: rec.ExpiryInterval, will: rec.Will,
 	}
 	s.out.MaxAge = int64(l.b.limits.MaxQueueAge)
-	s.client.Store(&hooks.Client{ID: rec.ClientID, Username: rec.Username, Groups: rec.Groups, CommonName: rec.CommonName, Version: rec.Version})
+	s.client.Store(&hooks.Client{
+		ID: rec.ClientID, Username: rec.Username, Groups: rec.Groups, CommonName: rec.CommonName, Version: rec.Version,
+	})
 	if other := l.b.sessions.byID[s.id]; other != nil && other.key > s.key { // keys count up
 		l.ended[s.key] = s
 		return nil

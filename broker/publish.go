@@ -183,9 +183,7 @@ func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan
 	}
 	r := newRouting(c.b, m)
 	r.borrowed = borrowed
-	if m.Retain { // else what is retained stays [MQTT5-3.3.1-8]
-		r.enqueue.Retain = c.b.retain(t, m)
-	}
+	r.retain(t)
 	r.route(t, found.Value)
 	if p.QoS == 0 {
 		r.finish(t)
@@ -243,7 +241,9 @@ func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (
 // refusePublish answers a PUBLISH that goes nowhere. MQTT 3.1.1 has no word for it: such a client is
 // acknowledged as if all was well [MQTT311-3.3.5-2].
 func (c *conn) refusePublish(t *turn, p *packet.Publish, name string, d hooks.Decision, reason hooks.DropReason) error {
-	m := &packet.Message{Topic: name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, QoS: p.QoS, Retain: p.Retain}
+	m := &packet.Message{
+		Topic: name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, QoS: p.QoS, Retain: p.Retain,
+	}
 	if c.b.observed {
 		m = ownMessage(m)
 	}

@@ -33,25 +33,48 @@ func (r *retainedMessages) len() int { return r.tree.Len() }
 
 // retain keeps m as the retained message of its topic, or deletes that when the payload is empty
 // [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7] [MQTT311-3.3.1-10]
-// [MQTT311-3.3.1-11]. It reports whether the store is to follow.
-func (b *Broker) retain(t *turn, m *packet.Message) bool {
+// [MQTT311-3.3.1-11]. It returns what was there before, nil if nothing, and whether the store is to follow.
+func (b *Broker) retain(t *turn, m *packet.Message) (replaced *packet.Message, follow bool) {
 	r := b.retained
 	if len(m.Payload) == 0 {
-		if old, had := r.tree.Delete(m.Topic); had {
-			r.bytes.Add(-int64(old.Size()))
-		}
-		return true
+		return r.delete(m.Topic), true
 	}
-	if _, replaces := r.tree.Get(m.Topic); !replaces && r.len() >= b.limits.MaxRetainedMessages ||
-		r.bytes.Load()+int64(m.Size()) > b.limits.MaxRetainedBytes {
+	bytes := r.bytes.Load() + int64(m.Size())
+	old, replaces := r.tree.Get(m.Topic)
+	if replaces {
+		bytes -= int64(old.Size())
+	}
+	if (!replaces && r.len() >= b.limits.MaxRetainedMessages) || bytes > b.limits.MaxRetainedBytes {
 		t.drop("", m, hooks.DropRetainedFull)
-		return false
+		return nil, false
 	}
-	r.set(b, m)
-	return true
+	return r.set(b, m), true
 }
 
-func (r *retainedMessages) set(b *Broker, m *packet.Message) {
+// putBack undoes what retain did with m, because the store refused it. A later message that has
+// taken its place stays.
+func (r *retainedMessages) putBack(b *Broker, m, replaced *packet.Message) {
+	current, there := r.tree.Get(m.Topic)
+	switch {
+	case there && current != m, !there && len(m.Payload) > 0:
+	case replaced != nil:
+		r.set(b, replaced)
+	default:
+		r.delete(m.Topic)
+	}
+}
+
+// delete returns what was there, nil if nothing.
+func (r *retainedMessages) delete(name string) *packet.Message {
+	old, had := r.tree.Delete(name)
+	if had {
+		r.bytes.Add(-int64(old.Size()))
+	}
+	return old
+}
+
+// set returns what was there before, nil if nothing.
+func (r *retainedMessages) set(b *Broker, m *packet.Message) *packet.Message {
 	old, had := r.tree.Set(m.Topic, m)
 	r.bytes.Add(int64(m.Size()))
 	if had {
@@ -61,6 +84,7 @@ func (r *retainedMessages) set(b *Broker, m *packet.Message) {
 	if m.Expires != 0 {
 		r.expireLater(b, m)
 	}
+	return old
 }
 
 // expireLater puts m on the heap, so that it is deleted when it expires though nobody asks for it.

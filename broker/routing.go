@@ -22,6 +22,7 @@ type routing struct {
 	rejected int  // of these, whose queue was full
 
 	enqueue  storage.Enqueue
+	replaced *packet.Message // the topic's retained message before, put back if the store refuses this one
 	entries  []storage.Entry
 	received storage.Received
 	stored   []storedReceiver // in the order of entries
@@ -55,6 +56,14 @@ func (r *routing) free() {
 	clear(r.stored)
 	*r = routing{entries: r.entries[:0], stored: r.stored[:0]}
 	routings.Put(r)
+}
+
+// retain makes the message the retained one of its topic if it says so; else what is retained
+// stays [MQTT5-3.3.1-8].
+func (r *routing) retain(t *turn) {
+	if r.message.Retain {
+		r.replaced, r.enqueue.Retain = r.b.retain(t, r.message)
+	}
 }
 
 // route hands the message to everybody in a plan [MQTT5-4.5.0-1].
@@ -193,6 +202,9 @@ func (r *routing) complete(t *turn, err error) {
 // failed notes that the store refused the message: nothing was acknowledged, nothing is delivered.
 func (r *routing) failed(t *turn, err error) packet.Code {
 	r.b.storeResult(false, err)
+	if r.enqueue.Retain {
+		r.b.retained.putBack(r.b, r.message, r.replaced)
+	}
 	for i := range r.stored {
 		t.drop(r.stored[i].session.id, r.message, hooks.DropStorage)
 	}
@@ -223,9 +235,7 @@ func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, done 
 	}
 	r := newRouting(b, m)
 	r.done = done
-	if m.Retain {
-		r.enqueue.Retain = b.retain(t, m)
-	}
+	r.retain(t)
 	r.route(t, b.index.Lookup(stringAsBytes(m.Topic)).Value)
 	r.finish(t)
 }

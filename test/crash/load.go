@@ -1,10 +1,8 @@
 package crash
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
@@ -68,20 +66,6 @@ func (r *run) newStream(s *stream) *stream {
 	s.index = len(r.streams)
 	r.streams = append(r.streams, s)
 	return s
-}
-
-// awaitOthers waits until everything was published and acknowledged: each stream that is not a will's, and the wills taken back.
-func (r *run) awaitOthers() error {
-	done := make(chan struct{})
-	var waiting sync.WaitGroup
-	for _, p := range r.others {
-		waiting.Go(func() { <-finished(p) })
-	}
-	go func() { waiting.Wait(); close(done) }()
-	if !r.await(done, "publishers are not acknowledged") {
-		return errors.New("not everything was published")
-	}
-	return nil
 }
 
 // publishEnd publishes the message that follows everything else, and wants it acknowledged.

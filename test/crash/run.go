@@ -82,21 +82,28 @@ func play(o options) *run {
 	if !r.begin() {
 		return r
 	}
-	var clients sync.WaitGroup
-	for _, p := range r.others {
-		clients.Go(p.run)
-	}
-	for _, s := range r.subscribers {
-		clients.Go(s.run)
-	}
+	publishing := start(r.others)
+	subscribing := start(r.subscribers)
 	if r.killing() {
-		r.drain(&clients)
+		r.drain(publishing, subscribing)
 	}
 	r.finish()
-	clients.Wait()
+	<-publishing
+	<-subscribing
 	r.stop()
 	r.check()
 	return r
+}
+
+// start runs clients. The channel is closed when all have ended.
+func start[P player](players []P) <-chan struct{} {
+	var running sync.WaitGroup
+	for _, p := range players {
+		running.Go(p.run)
+	}
+	done := make(chan struct{})
+	go func() { running.Wait(); close(done) }()
+	return done
 }
 
 // begin starts the broker for the first time.
@@ -127,7 +134,7 @@ func (r *run) start() error {
 
 // killing ends the broker as often as asked and leaves it running. It reports false if the run is to end at once.
 func (r *run) killing() bool {
-	for range r.kills {
+	for r.counts.kills.Load() < int64(r.kills) {
 		if !r.wait(time.Duration(r.rng.Int64N(int64(2 * r.pause)))) {
 			return false
 		}
@@ -144,9 +151,6 @@ func (r *run) killing() bool {
 		if err := r.start(); err != nil {
 			r.report(kindBroker, "start %d: %v\n%s", r.incarnation.Load(), err, r.host.said())
 			return false
-		}
-		if r.counts.kills.Load() >= int64(r.kills) {
-			break
 		}
 	}
 	return true
@@ -188,24 +192,21 @@ func (r *run) wait(d time.Duration) bool {
 }
 
 // drain lets everything that is owed be delivered.
-func (r *run) drain(clients *sync.WaitGroup) {
+func (r *run) drain(publishing, subscribing <-chan struct{}) {
 	close(r.draining)
 	for _, s := range r.subscribers {
-		if !r.await(s.ready, s.id+" is not done with what it was in") {
+		if !r.await(s.ready, s.id+" has not got what it had in flight") {
 			return
 		}
 	}
-	if err := r.awaitOthers(); err != nil {
-		r.report(kindStalled, "%v\n%s", err, r.host.said())
+	if !r.await(publishing, "not everything that was published is acknowledged") {
 		return
 	}
 	if err := r.publishEnd(); err != nil {
 		r.report(kindStalled, "the last message: %v", err)
 		return
 	}
-	done := make(chan struct{})
-	go func() { clients.Wait(); close(done) }()
-	r.await(done, "the last message did not reach every subscriber")
+	r.await(subscribing, "the last message did not reach every subscriber")
 }
 
 // await waits for a channel to be closed and reports a stall if it is not.
@@ -216,7 +217,7 @@ func (r *run) await(done <-chan struct{}, what string) bool {
 	case <-done:
 		return true
 	case <-timer.C:
-		r.report(kindStalled, "%s", what)
+		r.report(kindStalled, "%s\n%s", what, r.host.said())
 	case err := <-r.host.ended():
 		r.report(kindBroker, "it ended by itself: %v\n%s", err, r.host.said())
 	case <-r.over:
