@@ -2,17 +2,10 @@ package bench
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"syscall"
-	"time"
+	"strings"
 )
 
 // A Broker is a program that can be started to be measured.
@@ -20,176 +13,76 @@ type Broker struct {
 	Name string
 	// Path is the program.
 	Path string
-	// config is the text of its configuration file for a port of 127.0.0.1 and a window.
-	config func(port, window int) string
+	// config is the text of its configuration file.
+	config func(s settings) string
 	// args are its arguments, given the configuration file.
 	args func(file string) []string
+	// version are the arguments with which it prints its version, in the first line.
+	version []string
+	// measures is set if it serves metrics of its store on settings.metrics.
+	measures bool
 }
 
-// Penstock is this broker, with default limits except for the window, and without metrics.
+// settings are what a broker is configured to.
+type settings struct {
+	port     int    // of 127.0.0.1
+	window   int    // unacknowledged messages that a client may send
+	inflight int    // unacknowledged messages that the broker may send to a client
+	data     string // folder for what is durable; empty for none
+	metrics  int    // port of 127.0.0.1; 0 for none
+}
+
+// Penstock is this broker. Queues are as good as unbounded, because mosquitto's are, and limits as measuring needs them; all
+// else is as it comes.
 func Penstock(path string) Broker {
 	return Broker{
-		Name: "penstock", Path: path,
+		Name: "penstock", Path: path, version: []string{"version"}, measures: true,
 		args: func(file string) []string { return []string{"serve", "--config", file} },
-		config: func(port, window int) string {
+		config: func(s settings) string {
+			var admin string
+			if s.metrics > 0 {
+				admin = fmt.Sprintf("127.0.0.1:%d", s.metrics)
+			}
 			return fmt.Sprintf(`listeners:
   - {name: bench, type: tcp, address: "127.0.0.1:%d"}
-limits: {receive_maximum: %d, max_inflight: %d}
-admin: {address: ""}
+storage: {path: %q, sync: always}
+limits: {receive_maximum: %d, max_inflight: %d, max_queue_messages: %d, max_queue_bytes: %d}
+admin: {address: %q}
 log: {level: warn}
-`, port, window, min(window, windowMax-1))
+`, s.port, s.data, s.window, min(s.inflight, windowMax-1), countMax, int64(1)<<40, admin)
 		},
 	}
 }
 
-// Mosquitto is Eclipse Mosquitto, as Debian builds it, with room for the window and queues without a bound.
+// Mosquitto is Eclipse Mosquitto, as Debian builds it, with room for the window and queues without a bound. With a data folder
+// its persistence is on, which writes now and then and acknowledges before.
 func Mosquitto(path string) Broker {
 	return Broker{
-		Name: "mosquitto", Path: path,
+		Name: "mosquitto", Path: path, version: []string{"-h"},
 		args: func(file string) []string { return []string{"-c", file} },
-		config: func(port, window int) string {
-			return fmt.Sprintf(`listener %d 127.0.0.1
+		config: func(s settings) string {
+			// Its limit is one for both directions.
+			text := fmt.Sprintf(`listener %d 127.0.0.1
 allow_anonymous true
 max_inflight_messages %d
 max_queued_messages 0
-persistence false
 log_type error
-`, port, window)
+`, s.port, max(s.window, s.inflight))
+			if s.data == "" {
+				return text + "persistence false\n"
+			}
+			// Started by root it would otherwise change to a user who may not write there.
+			return text + fmt.Sprintf("user root\npersistence true\npersistence_location %s%c\n", s.data, filepath.Separator)
 		},
 	}
 }
 
-// A server is a broker that runs.
-type server struct {
-	address string
-	command *exec.Cmd
-	folder  string
-	said    *bytes.Buffer // what it wrote; to be read once it has ended
-	ended   chan struct{} // closed when the process is gone
-}
-
-const (
-	startTimeout = 15 * time.Second
-	stopTimeout  = 10 * time.Second
-	retryAfter   = 20 * time.Millisecond
-)
-
-// start starts the broker on a free port and waits until it answers a CONNECT.
-func (b Broker) start(ctx context.Context, window int) (*server, error) {
-	folder, err := os.MkdirTemp("", "penstock-bench-")
-	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
+// said is the first line that the program prints with its version, or its name.
+func (b *Broker) said() string {
+	output, _ := exec.Command(b.Path, b.version...).CombinedOutput() // mosquitto's way to say it is an error to it
+	line, _, _ := bytes.Cut(output, []byte("\n"))
+	if text := strings.TrimSpace(string(line)); text != "" {
+		return text
 	}
-	s := &server{folder: folder, said: new(bytes.Buffer), ended: make(chan struct{})}
-	if err := s.launch(b, window); err != nil {
-		os.RemoveAll(folder)
-		return nil, fmt.Errorf("bench: start %s: %w", b.Name, err)
-	}
-	if err := s.await(ctx); err != nil {
-		stopErr := s.stop()
-		return nil, fmt.Errorf("bench: start %s: %w", b.Name, errors.Join(err, stopErr, s.words()))
-	}
-	return s, nil
-}
-
-func (s *server) launch(b Broker, window int) error {
-	raiseFileLimit()
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	s.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	file := filepath.Join(s.folder, "config")
-	if err := os.WriteFile(file, []byte(b.config(port, window)), 0o600); err != nil {
-		return err
-	}
-	s.command = exec.Command(b.Path, b.args(file)...)
-	s.command.Dir = s.folder
-	s.command.Stdout, s.command.Stderr = s.said, s.said
-	if err := s.command.Start(); err != nil {
-		return err
-	}
-	go func() {
-		defer close(s.ended)
-		_ = s.command.Wait() // how it ended shows in what it said
-	}()
-	return nil
-}
-
-// freePort is a port that nobody listens on now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-// await returns when the broker accepts a client.
-func (s *server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for {
-		err := greet(ctx, s.address)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-s.ended:
-			return errors.New("it ended at once")
-		case <-time.After(retryAfter):
-		}
-	}
-}
-
-// greet connects as a client and leaves.
-func greet(ctx context.Context, address string) error {
-	var dialer net.Dialer
-	c, err := dialer.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(startTimeout)); err != nil {
-		return err
-	}
-	if _, err := c.Write(hello{version: 4, id: "hello", clean: true}.append(nil)); err != nil {
-		return err
-	}
-	var connack [4]byte
-	if _, err := io.ReadFull(c, connack[:]); err != nil {
-		return err
-	}
-	if connack != [4]byte{connackByte, 2, 0, 0} {
-		return fmt.Errorf("answer to CONNECT is %#x", connack)
-	}
-	_, err = c.Write(appendDisconnect(nil))
-	return err
-}
-
-// stop ends the process, in order if it can, and removes its files.
-func (s *server) stop() error {
-	defer os.RemoveAll(s.folder)
-	_ = s.command.Process.Signal(syscall.SIGTERM) // fails if it has ended, which is as good
-	select {
-	case <-s.ended:
-		return nil
-	case <-time.After(stopTimeout):
-	}
-	if err := s.command.Process.Kill(); err != nil {
-		return err
-	}
-	<-s.ended
-	return fmt.Errorf("it did not end within %v of SIGTERM and was killed", stopTimeout)
-}
-
-// words is what a broker that has ended wrote, as an error.
-func (s *server) words() error {
-	if s.said.Len() == 0 {
-		return nil
-	}
-	return fmt.Errorf("it wrote: %s", bytes.TrimSpace(s.said.Bytes()))
+	return b.Name
 }

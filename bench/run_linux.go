@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
 )
 
 // A run is one measurement from the first connection to the last message.

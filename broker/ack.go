@@ -143,45 +143,70 @@ func (c *conn) handlePubrec(t *turn, a packet.Ack) error {
 		return nil
 	}
 	outcome, number, d := s.out.Pubrec(a.ID, a.Code.Failed())
+	wait := false // for the store
 	switch outcome {
 	case session.Completed:
 		s.completeLocked(t, number, d, a.Code)
 	case session.Released:
 		s.answeredLocked(t, d, a.Code)
+		wait = s.releaseStoredLocked(number)
+	case session.Repeated:
+		wait = s.releasing[number]
 	}
 	s.mu.Unlock()
 	switch {
 	case outcome == session.Violation:
 		return packet.Refuse(packet.ProtocolError, "PUBREC for a QoS 1 message")
-	case outcome == session.Repeated, outcome == session.Unknown && !a.Code.Failed():
-		// An unknown identifier is answered too, or a client that remembers more than we do would ask for ever.
+	case outcome == session.Released && wait:
+		s.release(t, number, a.ID)
+	case outcome == session.Completed, wait, outcome == session.Unknown && a.Code.Failed():
+	default: // an unknown identifier is answered too, or a client that remembers more than we do would ask for ever
 		c.sendPubrel(t, a.ID)
-	case outcome == session.Released:
-		c.release(t, number, a.ID)
 	}
 	return nil
 }
 
-// release sends PUBREL when the store knows that PUBREC came. The store answers in the order in which it was
-// asked, so PUBRELs leave in the order of the PUBRECs [MQTT311-4.6.0-4].
-func (c *conn) release(t *turn, number uint64, id uint16) {
-	if number == 0 || !c.session.durable {
-		c.sendPubrel(t, id)
-		return
+// releaseStoredLocked reports whether a release must be stored before PUBREL, and notes that it is not yet.
+func (s *liveSession) releaseStoredLocked(number uint64) bool {
+	if number == 0 || !s.durable {
+		return false
 	}
-	a := storage.Ack{Session: c.session.key, Seq: number, Progress: storage.Released}
+	if s.releasing == nil {
+		s.releasing = make(map[uint64]bool)
+	}
+	s.releasing[number] = true
+	return true
+}
+
+// release sends PUBREL when the store knows that PUBREC came, on the connection that the session has then.
+func (s *liveSession) release(t *turn, number uint64, id uint16) {
+	a := storage.Ack{Session: s.key, Seq: number, Progress: storage.Released}
 	done := func(t *turn, err error) {
-		c.b.storeResult(false, err)
-		if err == nil {
-			c.sendPubrel(t, id)
+		s.b.storeResult(false, err)
+		s.mu.Lock()
+		delete(s.releasing, number)
+		c := s.conn.Load()
+		s.mu.Unlock()
+		if err == nil && c != nil {
+			c.releaseOpen(t, id)
 		}
 	}
-	if pending, err := c.b.store.Ack(a, waiter(func(err error) { done(c.b.storeTurn(), err) })); !pending {
+	if pending, err := s.b.store.Ack(a, waiter(func(err error) { done(s.b.storeTurn(), err) })); !pending {
 		done(t, err)
 	}
 }
 
-// sendPubrel sends PUBREL, always without a reason string [MQTT5-3.6.2-2].
+// releaseOpen sends PUBREL unless CONNACK was not sent yet: then it is sent with all else that is sent again.
+func (c *conn) releaseOpen(t *turn, id uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.opened {
+		c.sendLocked(t, func(dst []byte) []byte {
+			return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: id})
+		})
+	}
+}
+
 func (c *conn) sendPubrel(t *turn, id uint16) {
 	c.send(t, func(dst []byte) []byte {
 		return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: id})

@@ -29,9 +29,7 @@ func (s *liveSession) detach(c *conn, why string) {
 	}
 	record := s.recordLocked(t.now)
 	s.mu.Unlock()
-	for _, d := range dropped {
-		t.observe(event{kind: undone, done: d.Done})
-	}
+	t.undone(dropped)
 	if ends {
 		s.b.sessions.remove(s)
 	} else if s.durable {
@@ -207,9 +205,7 @@ func (s *liveSession) clear(t *turn) {
 func (s *liveSession) takeOverLocked(t *turn, c *conn) (old *conn, will *storage.Will) {
 	s.stopTimersLocked()
 	if old = s.conn.Load(); old != nil {
-		for _, d := range s.releaseLocked(t) {
-			t.observe(event{kind: undone, done: d.Done})
-		}
+		t.undone(s.releaseLocked(t))
 		if s.will != nil && s.will.DelayInterval == 0 && old.sendsWill() {
 			will = s.will
 		}

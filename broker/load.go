@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/broker/session"
 	"github.com/penstockmq/penstock/broker/topic"
 	"github.com/penstockmq/penstock/hooks"
 	"github.com/penstockmq/penstock/storage"
@@ -143,7 +144,8 @@ func (l *loader) wait(rec *storage.Session) {
 		left = time.Unix(0, rec.Disconnected)
 	} else {
 		// The broker ended without a word: what was first in the queue may have been sent.
-		s.backlog.maybeSent = min(s.backlog.next, s.out.Tail()+uint64(l.b.limits.MaxInflight))
+		// Acknowledgements that were lost with it may have let out more than one window.
+		s.backlog.maybeSent = min(s.backlog.next, s.out.Tail()+session.WindowMax)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

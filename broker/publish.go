@@ -128,6 +128,7 @@ func (c *conn) admit(t *turn, p *packet.Publish) (repeated bool, err error) {
 	if p.QoS == 2 {
 		if known, ready := s.in.Received(p.ID); known {
 			ticket := s.in.Owe(p.ID, 2)
+			c.stallLocked()
 			if ready {
 				s.in.Ready(ticket, p.ID, 2, packet.Success)
 			}
@@ -151,12 +152,18 @@ func (c *conn) owe(p *packet.Publish, m *packet.Message, to *plan) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ticket := s.in.Owe(p.ID, p.QoS) + 1
-	// A client of 3.1.1 knows no receive maximum: it is not read while it is over it.
-	if c.version != packet.V5 && s.in.Owing() >= int(c.b.limits.ReceiveMaximum) && !s.stalled {
+	if c.version != packet.V5 { // it knows no receive maximum
+		c.stallLocked()
+	}
+	return ticket
+}
+
+// stallLocked stops reading a client while more of its messages than the receive maximum wait for the store.
+func (c *conn) stallLocked() {
+	if s := c.session; s.in.Owing() >= int(c.b.limits.ReceiveMaximum) && !s.stalled {
 		s.stalled = true
 		c.waits++
 	}
-	return ticket
 }
 
 // routeIncoming makes the Message of a PUBLISH and routes it.

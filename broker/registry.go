@@ -100,7 +100,7 @@ func (r *registry) claim(t *turn, c *conn) (claim, error) {
 		old.ended = true
 		got.ended = old
 		if got.oldConn = old.conn.Load(); got.oldConn != nil {
-			old.releaseLocked(t)
+			t.undone(old.releaseLocked(t))
 		}
 		if got.oldConn == nil || got.oldConn.sendsWill() {
 			got.oldWill = old.will

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/hooks"
 	"github.com/penstockmq/penstock/storage/memory"
 )
 
@@ -163,4 +165,23 @@ func wantSysValues(t *testing.T, got map[string]string) {
 	if !slices.Contains([]string{"1", "0"}, got["shared_subscriptions/count"]) {
 		t.Errorf("shared_subscriptions/count is %q", got["shared_subscriptions/count"])
 	}
+}
+
+// What a retained message replaces does not count against the limit it has to keep.
+func TestAReplacementMakesItsOwnRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, setup{limits: func(l *configs.Limits) { l.MaxRetainedBytes, l.MaxRetainedMessages = 100, 1 }})
+		c := connected(t, b, packet.V5, hello{id: "c"})
+		for range 3 {
+			retain(c, "a", strings.Repeat("x", 90), 0)
+		}
+		if s := settled(b); s.Dropped[hooks.DropRetainedFull] != 0 || s.RetainedBytes != 91 {
+			t.Errorf("%d dropped, %d bytes retained; want 0, 91", s.Dropped[hooks.DropRetainedFull], s.RetainedBytes)
+		}
+		retain(c, "b", "x", 0)
+		retain(c, "a", strings.Repeat("x", 100), 0)
+		if s := settled(b); s.Dropped[hooks.DropRetainedFull] != 2 || s.RetainedMessages != 1 {
+			t.Errorf("%d dropped, %d retained; want 2, 1", s.Dropped[hooks.DropRetainedFull], s.RetainedMessages)
+		}
+	})
 }

@@ -33,12 +33,14 @@ type liveSession struct {
 	backlog  backlog                // the part of the queue that only the store has
 	retained []retainedDelivery     // QoS 0 retained messages that wait for room in the outbox
 	shared   bool                   // it had a shared subscription
-	stalled  bool                   // its connection is not fed: too many acknowledgements wait for the store
-	expiry   uint32                 // session expiry interval in seconds
-	will     *storage.Will
-	timer    *time.Timer // of the session's expiry, while offline
-	willWait *time.Timer // of the will's delay, while offline
-	ended    bool        // no longer in the registry
+	// releasing are the numbers whose PUBREC the store has yet to confirm: no PUBREL is sent before.
+	releasing map[uint64]bool
+	stalled   bool   // its connection is not fed: too many acknowledgements wait for the store
+	expiry    uint32 // session expiry interval in seconds
+	will      *storage.Will
+	timer     *time.Timer // of the session's expiry, while offline
+	willWait  *time.Timer // of the will's delay, while offline
+	ended     bool        // no longer in the registry
 }
 
 // never is the session expiry interval that does not end [MQTT5-3.1.2.11.2].
@@ -151,9 +153,11 @@ func (s *liveSession) stepLocked(t *turn, c *conn, step session.Step) {
 		s.doneLocked(t, step.Number, d.Message)
 		t.drop(s.id, d.Message, hooks.DropExpired)
 	case session.SendPubrel:
-		c.sendLocked(t, func(dst []byte) []byte {
-			return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: step.ID})
-		})
+		if !s.releasing[step.Number] { // else it is sent when the store has the PUBREC
+			c.sendLocked(t, func(dst []byte) []byte {
+				return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: step.ID})
+			})
+		}
 		t.tally.inflight++
 	case session.SendPublish:
 		if c.publishLocked(t, sending{d.Message, d.SubscriptionIDs, d.QoS, d.Retain, step.Dup, step.ID}) {

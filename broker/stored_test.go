@@ -153,7 +153,7 @@ func TestSessionPacketsWaitForTheStore(t *testing.T) {
 }
 
 // Acknowledgements keep the order of their PUBLISH packets, also when a later message needs no store
-// [MQTT5-4.6.0-2] [MQTT311-4.6.0-2].
+// .
 func TestAcknowledgementsKeepTheirOrder(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		h := hold(t, setup{})
@@ -339,7 +339,7 @@ func TestResendOvertakesTheStore(t *testing.T) {
 	})
 }
 
-// A SUBACK that reports a failure leaves no subscription behind [MQTT5-3.9.3-2].
+// A SUBACK that reports a failure leaves no subscription behind.
 func TestARefusedSubscriptionDoesNotHold(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		h := hold(t, setup{})

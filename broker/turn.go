@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/broker/session"
 	"github.com/penstockmq/penstock/hooks"
 	"github.com/penstockmq/penstock/storage"
 )
@@ -104,6 +105,13 @@ func (t *turn) observe(e event) {
 		return
 	}
 	t.events = append(t.events, e)
+}
+
+// undone tells who delivered outside of the queue that the client did not take it.
+func (t *turn) undone(deliveries []session.Delivery) {
+	for _, d := range deliveries {
+		t.observe(event{kind: undone, done: d.Done})
+	}
 }
 
 // drop counts a delivery that will not happen.

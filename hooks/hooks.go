@@ -204,8 +204,10 @@ type Owner interface {
 // A Delivery is a message for one client, outside of any subscription.
 type Delivery struct {
 	Message *packet.Message
-	QoS     byte
-	Retain  bool
+	// QoS 2 is exact while the broker runs. It is not stored: after a restart of the broker, a client that keeps its session
+	// may take a later message for this one. Use 0 or 1 towards such clients.
+	QoS    byte
+	Retain bool
 	// Subscription identifiers to send along.
 	SubscriptionIDs []uint32
 	// Done is told once what became of the delivery: acknowledged with a code

@@ -17,6 +17,8 @@ type cache struct {
 	byID  map[uint64]*list.Element
 	order list.List // of *cached; the last used in front
 	bytes int64
+
+	hits, misses uint64
 }
 
 // A cached chunk is being loaded, or was.
@@ -55,9 +57,11 @@ func (c *cache) entry(id uint64) *cached {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.byID[id]; e != nil {
+		c.hits++
 		c.order.MoveToFront(e)
 		return e.Value.(*cached)
 	}
+	c.misses++
 	entry := &cached{id: id}
 	c.byID[id] = c.order.PushFront(entry)
 	return entry

@@ -97,6 +97,7 @@ func (s *Store) commit(g *group) error {
 		}
 	}
 	records := g.encode()
+	g.count(records)
 	for _, b := range g.blobs {
 		if err := s.commitParts(b); err != nil {
 			return err
@@ -138,6 +139,16 @@ func (g *group) encode() []record {
 		records = append(records, record{bodyKey(b.chunk.id, 0), b.body})
 	}
 	return records
+}
+
+// count notes how many bytes are about to be written.
+func (g *group) count(records []record) {
+	for _, r := range records {
+		g.written += len(r.key) + len(r.value)
+	}
+	for _, b := range g.blobs {
+		g.written += len(b.data)
+	}
 }
 
 // commitParts writes a blob, a part in a transaction. Until a record refers to them nobody knows of the parts.
@@ -211,6 +222,9 @@ func (s *Store) commitOnce(records []record) error {
 	if err := txn.Commit(); err != nil {
 		return err
 	}
+	if s.options.Sync == SyncAlways {
+		s.fsyncs.Add(1)
+	}
 	// Badger only logs it when the fsync of a value log file fails.
 	return s.swallowed.get()
 }
@@ -227,6 +241,7 @@ func (s *Store) syncFolder(begun time.Time) error {
 	}
 	// The clock of files is coarse: a change after this fsync may bear a time a little before it.
 	s.folderSynced = begun.Add(-folderClock)
+	s.fsyncs.Add(1)
 	return s.folder.Sync()
 }
 
@@ -241,6 +256,7 @@ func (s *Store) written(g *group, took time.Duration) {
 		return
 	}
 	s.stats.Commits++
+	s.stats.Bytes += uint64(g.written)
 	s.stats.CommitTime += took
 	s.committed = g.id
 	if len(g.acks)+len(g.received) > 0 {
@@ -250,6 +266,9 @@ func (s *Store) written(g *group, took time.Duration) {
 		s.movedLocked(m) // before storedLocked: it counts what is live in the copy
 	}
 	for _, b := range g.builders {
+		if !b.copied {
+			s.stats.Messages += uint64(b.messages)
+		}
 		s.storedLocked(b.chunk)
 		s.spareLocked(b)
 	}
@@ -278,6 +297,7 @@ func (s *Store) tellGroups() {
 			w.Stored(g.err)
 		}
 		s.mu.Lock()
+		s.stats.Writes -= len(g.waiters)
 		notify := s.notify
 		s.mu.Unlock()
 		if notify != nil && len(g.waiters) > 0 {

@@ -20,6 +20,7 @@ type group struct {
 	blobs    []blob     // written before it
 	bytes    int        // about what it takes in memory
 	born     time.Time
+	written  int // bytes of its records, once they are encoded
 
 	// What becomes of the index when it is committed.
 	dropped []*chunk  // deleted by it

@@ -83,6 +83,7 @@ func (s *Store) loseNumbersLocked(g *group, q *queue, c *chunk) Loss {
 	})
 	if l.Count > 0 {
 		q.live -= l.Count
+		s.queued -= l.Count
 		q.trim()
 		s.dirtyLocked(g, q)
 	}

@@ -44,6 +44,20 @@ func (m *marks) set(seq uint64, p storage.Progress) {
 	*word = *word&^(3<<shift) | uint64(p)<<shift
 }
 
+// fill sets the numbers from one up to another, which are Queued.
+func (m *marks) fill(from, to uint64, p storage.Progress) {
+	const each = wordDone / 3 // a one in every number's place
+	for seq := from; seq < to; seq++ {
+		whole := seq%marksPerWord == 0 && to-seq >= marksPerWord
+		if at := (seq - m.base()) / marksPerWord; whole && at <= uint64(len(m.words)) {
+			m.words = append(m.words[:at], each*uint64(p))
+			seq += marksPerWord - 1
+			continue
+		}
+		m.set(seq, p)
+	}
+}
+
 // trim raises the floor over what is Done, but not over next.
 func (m *marks) trim(next uint64) {
 	for m.floor < next && len(m.words) > 0 {
@@ -106,8 +120,8 @@ func decodeMarks(c *cursor) marks {
 			return m
 		}
 		end := seq + run>>2
-		for p := storage.Progress(run & 3); seq < end && p != storage.Queued; seq++ {
-			m.set(seq, p)
+		if p := storage.Progress(run & 3); p != storage.Queued {
+			m.fill(seq, end, p)
 		}
 		seq = end
 	}

@@ -153,6 +153,7 @@ func (s *Store) syncNowAndThen() {
 			err = s.folder.Sync()
 		}
 		s.writing.Unlock()
+		s.fsyncs.Add(1)
 		if err != nil {
 			s.fail(fmt.Errorf("storage: sync: %w", err))
 			return

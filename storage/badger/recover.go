@@ -217,6 +217,7 @@ func (r *recovery) entry(c *chunk, h *head, e *headEntry) {
 	m := &h.messages[e.message]
 	c.live++
 	q.live++
+	r.queued++
 	q.bytes += int64(m.size)
 	if m.expires != 0 && (c.expires == 0 || m.expires < c.expires) {
 		c.expires = m.expires
@@ -350,13 +351,20 @@ func (r *recovery) findStale() error {
 	})
 }
 
-// finish reserves ids and deletes what is stale.
+// finish reserves ids, deletes what is stale, and has what was lost forgotten, so that the next Open does not tell of it again.
 func (r *recovery) finish() error {
 	r.nextID = max(r.nextID, 1)
 	r.Store.index.watermark = r.nextID + idsAhead
 	records := []record{{[]byte{keyWatermark}, encodeWatermark(r.Store.index.watermark)}}
 	for _, key := range r.stale {
 		records = append(records, record{key: key})
+	}
+	if len(r.report.Losses) > 0 {
+		for _, q := range r.dirty {
+			records = append(records, record{idKey(keyQueue, q.handle), q.encodeState(r.nextID)})
+			q.dirtySince = 0
+		}
+		r.dirty = nil
 	}
 	r.tidied, r.collected = time.Now(), time.Now()
 	return r.commitSome(records)

@@ -9,10 +9,16 @@ type Stats struct {
 	Chunks     int   // places on disk with messages
 	ChunkBytes int64 // what they take
 	Waiting    int   // bytes waiting for the disk
+	Writes     int   // writes whose Waiter was not told yet
 	CacheBytes int64
 	Full       bool
 
 	Commits      uint64
+	Fsyncs       uint64 // times that writes were made durable; each is of every file that was written to
+	Messages     uint64 // committed; each once, however many queues it is for
+	Bytes        uint64 // of records committed, those of copies among them
+	CacheHits    uint64
+	CacheMisses  uint64
 	CommitTime   time.Duration
 	Moved        uint64 // chunks whose rest was copied elsewhere
 	MovedBytes   int64
@@ -34,12 +40,11 @@ func (s *Store) Stats() Stats {
 	st.DiskBytes = disk
 	st.Sessions = len(s.sessions)
 	st.Waiting = s.waiting
+	st.Queued = s.queued
+	st.Fsyncs = s.fsyncs.Load()
 	st.Full = s.full
-	for _, q := range s.sessions {
-		st.Queued += q.live
-	}
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
-	st.CacheBytes = s.cache.bytes
+	st.CacheBytes, st.CacheHits, st.CacheMisses = s.cache.bytes, s.cache.hits, s.cache.misses
 	return st
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -25,6 +26,7 @@ type Store struct {
 	stop    chan struct{} // closed by Close
 	told    chan *group   // from the committer to the teller
 	workers sync.WaitGroup
+	fsyncs  atomic.Uint64
 
 	reading sync.RWMutex // held for reading while Badger is read, so that Close can wait
 
@@ -52,6 +54,7 @@ type index struct {
 	nextID    uint64           // for chunks, groups and sessions; never given twice
 	watermark uint64           // what the disk says of nextID: it is never larger
 	waiting   int              // bytes in groups
+	queued    int              // numbers that are not Done, of all queues
 }
 
 // work is what is to be done behind the writers.
@@ -129,6 +132,7 @@ func (s *Store) addedLocked(g *group, before int, w storage.Waiter) {
 	if w != nil {
 		g.waiters = append(g.waiters, w)
 		g.awaited = true
+		s.stats.Writes++
 	}
 	select {
 	case s.wake <- struct{}{}:

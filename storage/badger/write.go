@@ -49,6 +49,7 @@ func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) {
 			continue
 		}
 		to.Seq = q.append(b.chunk)
+		s.queued++
 		if q.build != b {
 			q.build, q.slot = b, b.addQueue(q.handle, to.Seq)
 		}
@@ -106,6 +107,7 @@ func (s *Store) ackLocked(g *group, q *queue, seq uint64, p storage.Progress) {
 		return
 	}
 	q.live--
+	s.queued--
 	c := q.runs[q.find(seq)].chunk
 	c.live--
 	if seq == q.marks.floor {
@@ -207,6 +209,7 @@ func (s *Store) deleteSessionLocked(g *group, id string) {
 		r.chunk.live -= q.marks.count(r.first, r.last)
 		s.reviewLocked(r.chunk)
 	}
+	s.queued -= q.live
 	q.runs, q.live = nil, 0
 }
 

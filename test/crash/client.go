@@ -36,7 +36,7 @@ const (
 // Pauses of a client: between connections, and between two things it does.
 const (
 	reconnectPauseMax = 60 * time.Millisecond
-	actionPauseMax    = 30 * time.Millisecond
+	actionPauseMax    = 20 * time.Millisecond
 )
 
 // connect opens a connection and waits for CONNACK. A connection that was still open is closed after that: it is taken over.

@@ -59,9 +59,6 @@ func (s *subscriber) receive(in packets.Packet) error {
 		s.inbox.received[a.id] = true
 	}
 	s.inbox.owed = append(s.inbox.owed, a)
-	if s.chance(holds) && !s.r.isDraining() {
-		return nil
-	}
 	return s.pay()
 }
 
@@ -103,9 +100,9 @@ func (s *subscriber) checkResend(a arrival, dup, retain bool) {
 	}
 }
 
-// pay acknowledges everything received, in order [MQTT5-4.6.0-2] [MQTT5-4.6.0-3].
+// pay acknowledges everything received, in order [MQTT5-4.6.0-2] [MQTT5-4.6.0-3], unless the subscriber keeps it back.
 func (s *subscriber) pay() error {
-	if len(s.inbox.owed) == 0 {
+	if len(s.inbox.owed) == 0 || s.holding && !s.r.isDraining() {
 		return nil
 	}
 	var b []byte

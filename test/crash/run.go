@@ -30,7 +30,8 @@ type options struct {
 	kills int
 	// pause is the mean time between a broker that serves and its end.
 	pause time.Duration
-	logf  func(format string, args ...any)
+	// stopAtFirst ends the run at the first violation.
+	stopAtFirst bool
 }
 
 // startupKills is how many of the kills hit a broker that is still starting.
@@ -266,7 +267,7 @@ func (r *run) report(k kind, format string, args ...any) {
 	if len(r.violations) < violationsMax {
 		r.violations = append(r.violations, v)
 	}
-	if len(r.violations) == violationsMax {
+	if len(r.violations) == violationsMax || r.stopAtFirst {
 		r.finishLocked()
 	}
 }

@@ -29,7 +29,7 @@ const endTopic = "end"
 const (
 	subscriberBreaks = 0.02 // how probable it is, at each action, that a subscriber leaves its connection
 	subscriberTurns  = 0.05 // that it subscribes or unsubscribes
-	holds            = 0.1  // that it keeps acknowledgements back for a while
+	holds            = 0.1  // that it begins to keep acknowledgements back, or ends it
 	receiveMaximum   = 40   // of MQTT 5 subscribers, so that queues back up
 )
 
@@ -45,6 +45,7 @@ type subscriber struct {
 	inbox    inbox
 	requests []*request // the first was sent
 	lastID   uint16
+	holding  bool // it keeps acknowledgements back
 	seenEnd  bool
 }
 
@@ -216,6 +217,9 @@ func (s *subscriber) sayReady() {
 
 // act does what a subscriber does now and then.
 func (s *subscriber) act() error {
+	if s.chance(holds) {
+		s.holding = !s.holding
+	}
 	if err := s.pay(); err != nil {
 		return err
 	}

@@ -1,0 +1,277 @@
+package badger
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/storage"
+)
+
+// A chunk's head says of its messages and entries what was put in, also when numbers have gaps and go back.
+func TestHead(t *testing.T) {
+	b := &builder{chunk: &chunk{}}
+	b.addMessage(&packet.Message{Topic: "t", Payload: []byte("one"), Expires: 5}, 2)
+	x, y := b.addQueue(7, 10), b.addQueue(9, 1)
+	entries := []storage.Entry{
+		{Seq: 10, QoS: 1}, {Seq: 1, QoS: 2, Retain: true, SubscriptionIDs: []uint32{1, 268435455}, Group: "g/f"}, {Seq: 15, QoS: 1}, {Seq: 3, QoS: 2},
+	}
+	b.addEntry(x, 10, &entries[0])
+	b.addEntry(y, 1, &entries[1])
+	b.addMessage(&packet.Message{Topic: "t", Payload: []byte("two")}, 2)
+	b.addEntry(x, 15, &entries[2])
+	b.addEntry(x, 3, &entries[3])
+	var h head
+	if err := h.decode(b.head()); err != nil {
+		t.Fatal(err)
+	}
+	var got []storage.Entry
+	for i := range h.entries {
+		got = append(got, h.entry(&h.entries[i], ""))
+	}
+	if !reflect.DeepEqual(got, entries) || !reflect.DeepEqual(h.queues, []uint64{7, 9}) {
+		t.Errorf("got %+v of %v", got, h.queues)
+	}
+	if b.chunk.expires != 5 || h.messages[0].expires != 5 || h.messages[1].size != 4 {
+		t.Errorf("messages %+v, chunk expires %d", h.messages, b.chunk.expires)
+	}
+}
+
+// A queue's state survives its record, with any marks.
+func TestQueueState(t *testing.T) {
+	seed := seedOf(t)
+	random := rand.New(rand.NewPCG(seed, 1))
+	for range 200 {
+		q := newQueue("a", 1)
+		want := make(map[uint64]storage.Progress)
+		for range random.IntN(300) {
+			seq, p := 1+random.Uint64N(400), storage.Progress(random.IntN(4))
+			q.marks.set(seq, p)
+			want[seq] = max(want[seq], p)
+			if random.IntN(4) == 0 {
+				q.receive(uint16(random.IntN(50)), random.IntN(2) == 0)
+			}
+		}
+		q.next = 401
+		q.marks.trim(q.next)
+		got := newQueue("a", 1)
+		as, err := got.decodeState(q.encodeState(77))
+		if err != nil || as != 77 || got.next != 401 {
+			t.Fatalf("as %d, next %d, %v", as, got.next, err)
+		}
+		for seq := uint64(1); seq < 500; seq++ {
+			if got.marks.get(seq) != want[seq] {
+				t.Fatalf("number %d: %d, want %d", seq, got.marks.get(seq), want[seq])
+			}
+		}
+		if len(got.received) != len(q.received) {
+			t.Fatalf("received %v, want %v", got.received, q.received)
+		}
+	}
+}
+
+// seedVariable names the environment variable that repeats a random test.
+const seedVariable = "PENSTOCK_SEED"
+
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv(seedVariable); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("repeat with %s=%d", seedVariable, seed)
+	return seed
+}
+
+// No bytes make a decoder panic or take more than their share, and a head that decodes stays within its body.
+func FuzzRecords(f *testing.F) {
+	b := &builder{chunk: &chunk{}}
+	b.addMessage(&packet.Message{Topic: "t", Payload: []byte("one"), Properties: []byte{1, 0}}, 1)
+	b.addEntry(b.addQueue(7, 10), 10, &storage.Entry{QoS: 1, SubscriptionIDs: []uint32{1}, Group: "g"})
+	q := newQueue("a", 1)
+	q.next = 90
+	q.receive(5, true)
+	q.marks.set(70, storage.Sent)
+	g := &group{acks: []ackItem{{1, 2, 3, storage.Done}}, received: []receivedItem{{1, 2, true}}}
+	m := &packet.Message{Topic: "t", Payload: []byte("x")}
+	for _, seed := range [][]byte{
+		b.head(), q.encodeState(3), g.encodeAcks(), encodeRetained(m), encodePlace(place{1, 2, 3}), encodeCounter("n", 1),
+		encodeSession(&storage.Session{ID: "a", Groups: []string{"g"}, Will: &storage.Will{Message: m}}), encodeWatermark(9),
+		encodeSubscription(&storage.Subscription{Filter: "f", ID: 3}), encodeJournal([]record{{[]byte("k"), []byte("v")}, {key: []byte("d")}}),
+	} {
+		f.Add(seed[sealedBytes:])
+	}
+	f.Fuzz(func(t *testing.T, contents []byte) {
+		record := seal(append(make([]byte, sealedBytes), contents...))
+		decodeSession(record)
+		decodeSubscription(record)
+		decodeRetainedRecord(record)
+		decodeCounter(record)
+		decodeWatermark(record)
+		decodeAcks(record)
+		decodeJournal(record)
+		newQueue("a", 1).decodeState(record)
+		entrySize(contents)
+		var h head
+		if h.decode(record) != nil || h.length > len(contents) {
+			return
+		}
+		newLoaded(&h, make([]byte, h.length))
+	})
+}
+
+// A write of more records than a transaction takes is there whole, also if the process dies in the middle of it.
+func TestJournal(t *testing.T) {
+	path := t.TempDir()
+	s := openForTest(t, Options{Path: path, Sync: SyncNever})
+	const count = 30_000
+	changes := []storage.Change{storage.PutSession{Session: storage.Session{ID: "a"}}}
+	for i := range count {
+		changes = append(changes, storage.PutSubscription{Subscription: storage.Subscription{Session: "a", Filter: fmt.Sprint("filter/", i)}})
+	}
+	if _, err := s.Update(changes, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openForTest(t, Options{Path: path})
+	if n := subscriptions(t, s); n != count {
+		t.Fatalf("%d subscriptions", n)
+	}
+	// As if it had died after the journal.
+	q := s.sessions["a"]
+	late := []record{{subscriptionKey(q.handle, "late"), encodeSubscription(&storage.Subscription{Filter: "late"})}}
+	if err := s.commitOnce([]record{{[]byte{keyJournal}, encodeJournal(late)}}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openForTest(t, Options{Path: path})
+	if n := subscriptions(t, s); n != count+1 {
+		t.Errorf("%d subscriptions after the journal", n)
+	}
+}
+
+// counter counts subscriptions.
+type counter struct {
+	nobody
+	count int
+}
+
+func (c *counter) Subscription(storage.Subscription) error { c.count++; return nil }
+
+func subscriptions(t *testing.T, s *Store) int {
+	t.Helper()
+	var c counter
+	if err := s.Load(&c); err != nil {
+		t.Fatal(err)
+	}
+	return c.count
+}
+
+// An fsync error that Badger only logs fails the write.
+func TestSwallowedError(t *testing.T) {
+	s := openForTest(t, Options{Path: t.TempDir()})
+	s.swallowed.Errorf("Error while curlf sync: %v\n", os.ErrInvalid)
+	w := make(answer, 1)
+	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a"}}}, w); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-w; err == nil {
+		t.Error("the write succeeded")
+	}
+}
+
+type answer chan error
+
+// Stored implements storage.Waiter.
+func (a answer) Stored(err error) { a <- err }
+
+// A damaged head costs its messages: the numbers that are nowhere say whose and how many.
+func TestDamagedHead(t *testing.T) {
+	path := t.TempDir()
+	s := openForTest(t, Options{Path: path})
+	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a"}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		w := make(answer, 1)
+		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}, To: []storage.Entry{{Session: "a", QoS: 1}}}
+		if _, err := s.Enqueue(e, w); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-w; err != nil {
+			t.Fatal(err)
+		}
+	}
+	bad := s.sessions["a"].runs[1].chunk.id
+	if err := s.commitOnce([]record{{idKey(keyHead, bad), bytes.Repeat([]byte{recordVersion}, 50)}}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openForTest(t, Options{Path: path})
+	losses := s.Report().Losses
+	if len(losses) != 2 || losses[1].Session != "a" || losses[1].Count != 1 || losses[1].First != 2 {
+		t.Errorf("losses: %v", losses)
+	}
+	s.Close()
+	if again := openForTest(t, Options{Path: path}).Report().Losses; len(again) > 0 {
+		t.Errorf("reported again: %v", again)
+	}
+}
+
+// Small chunks are copied together and sparse ones thinned out; nothing is lost by that, and room comes back.
+func TestMove(t *testing.T) {
+	path := t.TempDir()
+	s := openForTest(t, Options{Path: path, Sync: SyncNever, tuning: restless})
+	for _, id := range []string{"a", "b"} {
+		s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: id}}}, nil)
+	}
+	const count = 2000
+	for i := range count {
+		w := make(answer, 1)
+		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}}
+		for _, id := range []string{"a", "b"} {
+			e.To = append(e.To, storage.Entry{Session: id, QoS: 1})
+		}
+		if _, err := s.Enqueue(e, w); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-w; err != nil {
+			t.Fatal(err)
+		}
+		s.Ack(storage.Ack{Session: "b", Seq: uint64(i + 1), Progress: storage.Done}, nil)
+		if i%50 != 0 {
+			s.Ack(storage.Ack{Session: "a", Seq: uint64(i + 1), Progress: storage.Done}, nil)
+		}
+	}
+	check := func(s *Store) {
+		t.Helper()
+		want := 0
+		err := s.Read("a", 1, storage.ReadLimit{Entries: count, Bytes: count * 10}, func(e storage.Entry, _ storage.Progress, m *packet.Message) bool {
+			if e.Seq != uint64(want+1) || string(m.Payload) != fmt.Sprint(want) {
+				t.Fatalf("number %d is %q, want %d", e.Seq, m.Payload, want)
+			}
+			want += 50
+			return true
+		})
+		if err != nil || want != count {
+			t.Errorf("read up to %d, %v", want, err)
+		}
+	}
+	check(s)
+	if st := s.Stats(); st.Moved < 20 || st.Chunks > 100 {
+		t.Errorf("%d chunks moved, %d left", st.Moved, st.Chunks)
+	}
+	s.Close()
+	check(openForTest(t, Options{Path: path}))
+}
