@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"time"
+
 	"github.com/penstockmq/penstock/broker"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -11,12 +13,12 @@ type Source interface {
 	Stats() broker.Stats
 }
 
-// A number is a metric of one value, a tableau one with a value for each reason.
+// A number is a metric of one value in a snapshot S, a tableau one with a value for each reason.
 type (
-	number struct {
+	number[S any] struct {
 		desc *prometheus.Desc
 		kind prometheus.ValueType
-		of   func(*broker.Stats) float64
+		of   func(*S) float64
 	}
 	tableau struct {
 		desc *prometheus.Desc
@@ -27,7 +29,7 @@ type (
 // A collector turns snapshots into metrics.
 type collector struct {
 	src      Source
-	numbers  []number
+	numbers  []number[broker.Stats]
 	tableaus []tableau
 }
 
@@ -58,19 +60,27 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-func gauge(name, help string, of func(*broker.Stats) float64) number {
-	return number{prometheus.NewDesc("penstock_"+name, help, nil, nil), prometheus.GaugeValue, of}
+func gauge[S any](name, help string, of func(*S) float64) number[S] {
+	return number[S]{prometheus.NewDesc("penstock_"+name, help, nil, nil), prometheus.GaugeValue, of}
 }
 
-func counter(name, help string, of func(*broker.Stats) uint64) number {
-	return number{
+func counter[S any](name, help string, of func(*S) uint64) number[S] {
+	return number[S]{
 		prometheus.NewDesc("penstock_"+name, help, nil, nil), prometheus.CounterValue,
-		func(s *broker.Stats) float64 { return float64(of(s)) },
+		func(s *S) float64 { return float64(of(s)) },
 	}
 }
 
-func gauges() []number {
-	return []number{
+// seconds is a counter of time.
+func seconds[S any](name, help string, of func(*S) time.Duration) number[S] {
+	return number[S]{
+		prometheus.NewDesc("penstock_"+name, help, nil, nil), prometheus.CounterValue,
+		func(s *S) float64 { return of(s).Seconds() },
+	}
+}
+
+func gauges() []number[broker.Stats] {
+	return []number[broker.Stats]{
 		gauge("start_time_seconds", "When the broker started, Unix time.",
 			func(s *broker.Stats) float64 { return float64(s.Started.UnixNano()) / 1e9 }),
 		gauge("connections", "Clients connected now.",
@@ -98,8 +108,8 @@ func gauges() []number {
 	}
 }
 
-func counters() []number {
-	return []number{
+func counters() []number[broker.Stats] {
+	return []number[broker.Stats]{
 		counter("connects_total", "CONNECT packets accepted.",
 			func(s *broker.Stats) uint64 { return s.Connects }),
 		counter("received_bytes_total", "Bytes received from clients, as MQTT packets.",

@@ -23,12 +23,17 @@ import (
 
 // Bounds of one HTTP request; nothing here takes a body.
 const (
-	headerTimeout   = 5 * time.Second
-	requestTimeout  = 30 * time.Second
-	idleTimeout     = 2 * time.Minute
-	headerBytesMax  = 16 << 10
-	scrapesMax      = 4 // at once
-	indexPage       = "Penstock\n\n/metrics  Prometheus metrics\n/healthz  200 while the process lives\n/readyz   200 while it takes clients\n"
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 30 * time.Second // of a backup, without progress
+	idleTimeout    = 2 * time.Minute
+	headerBytesMax = 16 << 10
+	scrapesMax     = 4 // at once
+	indexPage      = "Penstock\n\n" +
+		"/metrics             Prometheus metrics\n" +
+		"/healthz             200 while the process lives\n" +
+		"/readyz              200 while it takes clients\n" +
+		"/api/storage/stats   what the store holds, JSON\n" +
+		"/api/storage/backup  the store, for penstock storage restore\n"
 	scrapeChallenge = `Bearer realm="penstock"`
 )
 
@@ -39,23 +44,27 @@ type Server struct {
 	locked   bool              // there is a token
 	listener net.Listener
 	http     *http.Server
+	lasting  context.Context // ends with Interrupt
+	end      context.CancelFunc
 	// Shared.
 	ready   atomic.Bool
 	serving sync.WaitGroup
 }
 
-// Open listens at cfg.Address, which must not be empty, and serves until Close. It is not ready yet.
-func Open(cfg configs.Admin, src Source, log *slog.Logger) (*Server, error) {
+// Open listens at cfg.Address, which must not be empty, and serves until Close. It is not ready yet. The store is nil if the
+// broker has none on disk.
+func Open(cfg configs.Admin, src Source, store Store, log *slog.Logger) (*Server, error) {
 	l, err := net.Listen("tcp", cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
 	s := &Server{listener: l, token: sha256.Sum256([]byte(cfg.Token)), locked: cfg.Token != ""}
+	s.lasting, s.end = context.WithCancel(context.Background())
 	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !s.locked {
 		log.Warn("metrics can be read by anyone who reaches admin.address: set admin.token", "address", l.Addr().String())
 	}
 	s.http = &http.Server{
-		Handler:           s.routes(src, log),
+		Handler:           s.routes(src, store, log),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytesMax,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -74,9 +83,13 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // SetReady says what /readyz answers.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
+// Interrupt breaks off what could outlast the broker: backups in progress. Twice is harmless.
+func (s *Server) Interrupt() { s.end() }
+
 // Close stops listening and waits for requests in progress until ctx ends. Twice is harmless.
 func (s *Server) Close(ctx context.Context) error {
 	s.SetReady(false)
+	s.Interrupt()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("admin: %w", err), s.http.Close())
@@ -85,8 +98,11 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
-func (s *Server) routes(src Source, log *slog.Logger) http.Handler {
+func (s *Server) routes(src Source, store Store, log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
+	if store != nil {
+		registry.MustRegister(&storeCollector{store: store, numbers: storeNumbers()})
+	}
 	registry.MustRegister(
 		newCollector(src), collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -100,6 +116,7 @@ func (s *Server) routes(src Source, log *slog.Logger) http.Handler {
 	mux.Handle("GET /metrics", s.guard(metrics))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.readyz)
+	s.storeRoutes(mux, store, log)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, indexPage) })
 	return mux
 }

@@ -39,7 +39,7 @@ func open(t *testing.T, cfg configs.Admin, src Source) (*Server, *strings.Builde
 		cfg.Address = "127.0.0.1:0"
 	}
 	log := new(strings.Builder)
-	s, err := Open(cfg, src, slog.New(slog.NewTextHandler(log, nil)))
+	s, err := Open(cfg, src, nil, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestOpenMetricsAreWarnedOf(t *testing.T) {
 func TestOpenFailsWithTheAddress(t *testing.T) {
 	first, _ := open(t, configs.Admin{}, new(fixedSource))
 	taken := first.Addr().String()
-	_, err := Open(configs.Admin{Address: taken}, new(fixedSource), slog.New(slog.DiscardHandler))
+	_, err := Open(configs.Admin{Address: taken}, new(fixedSource), nil, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), taken) {
 		t.Errorf("%v, want an error that names %s", err, taken)
 	}

@@ -141,7 +141,7 @@ func backlogCases() []Case {
 	million.Size = 200
 	million.Settle, million.SettleBelow = time.Minute, 50e6
 	lone := Default(Lone)
-	lone.Data = "data" // a comparison puts the broker's own in its place
+	lone.Data, million.Data = "data", "data" // a comparison puts the broker's own in its place
 	return []Case{
 		{Name: "backlog", Options: Default(Backlog), Figures: []Figure{
 			{Name: "acknowledged/s", value: backlogged(func(b *Backlogged) float64 { return b.Growth.PerSecond() }), Limit: 100_000, Absolute: true, AtLeast: true},

@@ -93,7 +93,8 @@ func TestClientBecomesReady(t *testing.T) {
 
 // Many subscriptions go in several packets, each after the answer to the last.
 func TestHolderSubscribesInSteps(t *testing.T) {
-	o := withSubscriptions(2*filtersMax+1, 1)
+	o := Default(Subs)
+	o.Subscriptions, o.Holders = 2*filtersMax+1, 1
 	p, err := newPlan(&o)
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +116,47 @@ func TestHolderSubscribesInSteps(t *testing.T) {
 	if !h.ready || len(seen) != o.Subscriptions || tr.subscribed != o.Subscriptions {
 		t.Errorf("ready %v, %d filters, %d acknowledged", h.ready, len(seen), tr.subscribed)
 	}
+}
+
+// A durable client begins with a session that lasts, resumes it without subscribing again, notes when it is gone, and ends it.
+func TestDurableClient(t *testing.T) {
+	versions(t, func(t *testing.T, version byte) {
+		o := Default(Pairs)
+		o.Version, o.QoS, o.Durable = version, 1, true
+		tr, _, sub := pair(t, o)
+		connects := func(clean bool) {
+			t.Helper()
+			p := decode(t, version, sub.connect(nil))
+			if p.Connect.Clean != clean || (p.Properties.SessionExpiryInterval > 0) != (version == 5 && !clean) {
+				t.Errorf("clean %v, expiry interval %d", p.Connect.Clean, p.Properties.SessionExpiryInterval)
+			}
+		}
+		present := connack(t, version, packets.Properties{})
+		present[2] |= sessionPresent
+		connects(false)
+		fed(t, sub, connack(t, version, packets.Properties{}))
+		fed(t, sub, suback(t, version, 1))
+		for _, step := range []struct {
+			answer    []byte
+			forgotten int
+		}{{present, 0}, {connack(t, version, packets.Properties{}), 1}} {
+			sub.leave(resume)
+			if tr.ready != 0 {
+				t.Error("ready without a connection")
+			}
+			connects(false)
+			equalBytes(t, "answer to CONNACK", fed(t, sub, step.answer), nil)
+			if !sub.ready || tr.ready != 1 || tr.forgotten != step.forgotten {
+				t.Errorf("ready %v, %d in all, %d forgotten", sub.ready, tr.ready, tr.forgotten)
+			}
+		}
+		sub.leave(forget)
+		connects(true)
+		fed(t, sub, connack(t, version, packets.Properties{}))
+		if !sub.ready || tr.forgotten != 1 {
+			t.Errorf("ready %v, %d forgotten", sub.ready, tr.forgotten)
+		}
+	})
 }
 
 // Each QoS is answered as its exchange demands [MQTT5-4.3.2-3, 4.3.3-4, 4.3.3-8], and settles the message at its end.
@@ -182,7 +224,7 @@ func TestReceiveMaximum(t *testing.T) {
 // What a broker must not send ends the run with a reason.
 func TestClientRefuses(t *testing.T) {
 	foreign := Options{Version: 4, Size: 64}
-	other := newStamp(&foreign, 9, "t")
+	other, early := newStamp(&foreign, 9, "t"), newStamp(&foreign, 0, "t")
 	for _, test := range []struct {
 		name string
 		in   []byte
@@ -192,6 +234,7 @@ func TestClientRefuses(t *testing.T) {
 		{"SUBACK with a failure", []byte{0x90, 3, 0, 1, 0x80}, "0x80"},
 		{"SUBACK too many", []byte{0x90, 4, 0, 1, 0, 0}, "SUBACK"},
 		{"message of another publisher", other.append(nil, 0, 1, 0), "no one's"},
+		{"message not sent yet", early.append(nil, 0, 1, 0), "no one's"},
 		{"message without a header", []byte{0x30, 5, 0, 1, 't', 1, 2}, "no one's"},
 		{"topic beyond the packet", []byte{0x30, 2, 0, 9}, "no one's"},
 		{"acknowledgement of nothing sent", []byte{0x40, 2, 0, 1}, "not used"},

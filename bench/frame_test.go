@@ -24,7 +24,7 @@ func decode(t *testing.T, version byte, frame []byte) *packets.Packet {
 	decoders := map[byte]func([]byte) error{
 		packets.Connect: p.ConnectDecode, packets.Subscribe: p.SubscribeDecode, packets.Publish: p.PublishDecode,
 		packets.Puback: p.PubackDecode, packets.Pubrec: p.PubrecDecode, packets.Pubrel: p.PubrelDecode,
-		packets.Pubcomp: p.PubcompDecode, packets.Disconnect: p.DisconnectDecode,
+		packets.Pubcomp: p.PubcompDecode, packets.Disconnect: p.DisconnectDecode, packets.Pingreq: func([]byte) error { return nil },
 	}
 	if err := decoders[p.FixedHeader.Type](body); err != nil {
 		t.Fatalf("%#x: %v", frame, err)
@@ -40,12 +40,18 @@ func versions(t *testing.T, run func(t *testing.T, version byte)) {
 
 func TestConnectFrame(t *testing.T) {
 	versions(t, func(t *testing.T, version byte) {
-		p := decode(t, version, appendConnect(nil, version, "name"))
-		if p.Connect.ClientIdentifier != "name" || !p.Connect.Clean || p.ProtocolVersion != version || p.Connect.Keepalive != 7200 {
-			t.Errorf("%+v", p.Connect)
-		}
-		if code := p.ConnectValidate(); code != packets.CodeSuccess {
-			t.Error(code)
+		for _, h := range []hello{{clean: true}, {durable: true}, {clean: true, durable: true}} {
+			h.version, h.id = version, "name"
+			p := decode(t, version, h.append(nil))
+			if p.Connect.ClientIdentifier != "name" || p.Connect.Clean != h.clean || p.ProtocolVersion != version || p.Connect.Keepalive != 7200 {
+				t.Errorf("%+v", p.Connect)
+			}
+			if expires := p.Properties.SessionExpiryInterval > 0; expires != (h.durable && version == 5) {
+				t.Errorf("%+v: expiry interval %d", h, p.Properties.SessionExpiryInterval)
+			}
+			if code := p.ConnectValidate(); code != packets.CodeSuccess {
+				t.Error(code)
+			}
 		}
 	})
 }
@@ -86,6 +92,7 @@ func TestSmallFrames(t *testing.T) {
 			}
 		}
 		decode(t, version, appendDisconnect(nil))
+		decode(t, version, appendPing(nil))
 	})
 }
 

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Quantiles are within a bucket of those of the sorted durations.
-func TestQuantiles(t *testing.T) {
+// seeded prints its seed, and takes it back from PENSTOCK_SEED.
+func seeded(t *testing.T) *rand.Rand {
+	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("PENSTOCK_SEED"); text != "" {
 		var err error
@@ -20,7 +21,12 @@ func TestQuantiles(t *testing.T) {
 		}
 	}
 	t.Logf("repeat with PENSTOCK_SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, seed))
+	return rand.New(rand.NewPCG(seed, seed))
+}
+
+// Quantiles are within a bucket of those of the sorted durations.
+func TestQuantiles(t *testing.T) {
+	random := seeded(t)
 	var h histogram
 	var all []int64
 	for range 20_000 {

@@ -9,6 +9,7 @@ import (
 func TestDefaultsAreValid(t *testing.T) {
 	for _, s := range Scenarios {
 		o := Default(s)
+		o.Data = "data" // which Lone needs, and nothing can be the default of
 		if err := o.Check(); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
@@ -40,6 +41,13 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		{Subs, func(o *Options) { o.Holders = 0 }, "holders is 0"},
 		{Subs, func(o *Options) { o.Subscriptions, o.Holders = 5, 6 }, "holders is 6"},
 		{Latency, func(o *Options) { o.Rate = 0 }, "rate is 0"},
+		{Backlog, func(o *Options) { o.QoS = 0 }, "qos is 0"},
+		{Backlog, func(o *Options) { o.Subscribers = 0 }, "sessions is 0"},
+		{Backlog, func(o *Options) { o.Messages = 9 }, "messages is 9"},
+		{Backlog, func(o *Options) { o.Durable = false }, "sessions must be durable"},
+		{Backlog, func(o *Options) { o.Settle = time.Minute }, "needs the broker's data folder"},
+		{Backlog, func(o *Options) { o.Settle = -1 }, "settle is -1ns"},
+		{Lone, func(*Options) {}, "data folder is needed"},
 	} {
 		o := Default(test.scenario)
 		test.change(&o)
@@ -65,6 +73,7 @@ func TestPlans(t *testing.T) {
 		{Idle, 0, 4, 0, 0, 0, "/3"},
 		{Subs, 4, 4, 2, 1, 1, "/3"},
 		{Latency, 4, 4, 0, 1, 1, "/3"},
+		{Lone, 1, 1, 0, 1, 1, "/0"},
 	} {
 		o := Default(test.scenario)
 		o.Clients, o.Subscribers, o.Subscriptions, o.Holders = 4, 3, 7, 2
@@ -90,9 +99,40 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// Sessions of a backlog have all topics, or share them: every topic has a session, every session a topic, and a publisher
+// knows for how many sessions its messages are.
+func TestBacklogPlans(t *testing.T) {
+	for _, test := range []struct {
+		publishers, sessions int
+		everyone             bool
+	}{{10, 10, false}, {10, 3, false}, {3, 10, false}, {1, 5, false}, {5, 1, false}, {4, 3, true}} {
+		o := Default(Backlog)
+		o.Clients, o.Subscribers, o.Everyone = test.publishers, test.sessions, test.everyone
+		p, err := newPlan(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copies := make([]uint32, test.publishers)
+		for _, x := range p.subscribers {
+			if x.count < 1 || test.everyone != (x.count == test.publishers && x.filter != "") {
+				t.Errorf("%+v: a session with %+v", test, x)
+			}
+			for i := range x.count {
+				copies[x.first+i]++
+			}
+		}
+		for i, r := range p.publishers {
+			if r.copies != copies[i] || r.copies == 0 {
+				t.Errorf("%+v: %d copies of publisher %d's, want %d and one at least", test, r.copies, i, copies[i])
+			}
+		}
+	}
+}
+
 // The holders hold every subscription once.
 func TestHoldersShareTheSubscriptions(t *testing.T) {
-	o := withSubscriptions(10, 3)
+	o := Default(Subs)
+	o.Subscriptions, o.Holders = 10, 3
 	p, err := newPlan(&o)
 	if err != nil {
 		t.Fatal(err)

@@ -19,11 +19,14 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestParseStatus(t *testing.T) {
-	if got, err := parseStatus([]byte("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t1\n")); err != nil || got != 1234<<10 {
-		t.Errorf("got %d, error %v", got, err)
+	const text = "Name:\tx\nVmRSS:\t    1234 kB\nRssAnon:\t     56 kB\nThreads:\t1\n"
+	for key, want := range map[string]int64{"VmRSS": 1234 << 10, "RssAnon": 56 << 10} {
+		if got, err := parseStatus([]byte(text), key); err != nil || got != want {
+			t.Errorf("%s: got %d, error %v", key, got, err)
+		}
 	}
 	for _, bad := range []string{"Name:\tx\n", "VmRSS:\tmuch\n"} {
-		if got, err := parseStatus([]byte(bad)); err == nil {
+		if got, err := parseStatus([]byte(bad), "VmRSS"); err == nil {
 			t.Errorf("%q: got %d and no error", bad, got)
 		}
 	}

@@ -118,6 +118,18 @@ func (r *Result) Good() bool {
 	return r.Lost == 0 && r.Misordered == 0 && r.Repeated == 0 && r.Forgotten == 0 && !r.Stalled
 }
 
+// trouble says what is not good.
+func (r *Result) trouble() string {
+	text := fmt.Sprintf("%d lost, %d out of order, %d repeated", r.Lost, r.Misordered, r.Repeated)
+	if r.Forgotten > 0 {
+		text += fmt.Sprintf(", %d sessions forgotten", r.Forgotten)
+	}
+	if r.Stalled {
+		text += ", stalled"
+	}
+	return text
+}
+
 // A page is written line by line: a name and what is to say.
 type page struct{ table *tabwriter.Writer }
 
@@ -125,6 +137,27 @@ func (p page) line(shown bool, name, format string, args ...any) {
 	if shown {
 		fmt.Fprintf(p.table, name+"\t"+format+"\n", args...)
 	}
+}
+
+// Line says the most important in one line.
+func (r *Result) Line() string {
+	switch {
+	case r.Backlog != nil:
+		b := r.Backlog
+		text := fmt.Sprintf("%.0f acknowledged/s (p99 %v), %.0f drained/s, %.1f MB of memory at most", b.Growth.PerSecond(), r.Acknowledged.P99,
+			b.Drain.PerSecond(), megabytes(b.AnonymousPeak))
+		if b.Ready > 0 {
+			text += fmt.Sprintf(", ready again in %v", b.Ready)
+		}
+		return text
+	case r.Lone != nil:
+		return fmt.Sprintf("%v a message, %v a plain append: %.2f", r.Lone.Broker, r.Lone.Plain, r.Lone.Ratio)
+	case r.Options.Scenario == Idle:
+		return fmt.Sprintf("%.1f KB a connection, %.1f MB in all, %.0f connects/s", r.RSSPerConnection/1000, megabytes(r.RSSAfter), r.ConnectsPerSecond)
+	case r.Options.Scenario == Latency:
+		return r.Latency.String()
+	}
+	return fmt.Sprintf("%.0f deliveries/s, %.2f µs broker CPU a delivery, %.2f µs generator CPU", r.DeliveriesPerSecond, r.BrokerMicros, r.GeneratorMicros)
 }
 
 // Write writes the result for a person.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"runtime"
 	"time"
-
 )
 
 // A run is one measurement from the first connection to the last message.

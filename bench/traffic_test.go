@@ -74,10 +74,86 @@ func TestOrderViolations(t *testing.T) {
 	for _, step := range []struct {
 		message    int
 		misordered uint64
-	}{{0, 0}, {2, 0}, {1, 1}, {3, 1}, {3, 2}, {4, 2}} {
+		repeated   uint64
+	}{{0, 0, 0}, {2, 0, 0}, {1, 1, 0}, {3, 1, 0}, {3, 1, 1}, {5, 1, 1}} {
 		deliver(t, tr, sub, sent[step.message])
-		if tr.misordered != step.misordered {
-			t.Errorf("after message %d: %d out of order, want %d", step.message, tr.misordered, step.misordered)
+		if tr.misordered != step.misordered || tr.repeated != step.repeated {
+			t.Errorf("after message %d: %d out of order, %d repeated, want %d and %d",
+				step.message, tr.misordered, tr.repeated, step.misordered, step.repeated)
+		}
+	}
+	if lost := tr.lost([]*subscriber{sub.subscriber}); lost != uint64(len(sent)-5) {
+		t.Errorf("%d lost, want all but 5 of %d", lost, len(sent))
+	}
+}
+
+// Of a shared subscription a member sees some messages, in order; what is missing is counted for all members together.
+func TestPartialSubscribers(t *testing.T) {
+	o := Default(Share)
+	o.Clients, o.Subscribers = 1, 2
+	p, err := newPlan(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &traffic{sending: true}
+	subs, pub := newSubscribers(&o, p, tr), newPublishers(&o, p, tr)[0].publisher
+	sent := messages(t, pub, tr.fill(pub, nil))
+	for _, step := range []struct{ member, message int }{{0, 0}, {1, 1}, {0, 4}, {1, 3}, {1, 2}} {
+		deliver(t, tr, subs[step.member], sent[step.message])
+	}
+	if tr.misordered != 1 {
+		t.Errorf("%d out of order, want 1", tr.misordered)
+	}
+	if lost := tr.lost([]*subscriber{subs[0].subscriber, subs[1].subscriber}); lost != uint64(len(sent)-5) {
+		t.Errorf("%d lost, want all but 5 of %d", lost, len(sent))
+	}
+}
+
+// Publishers divide what is to be sent, send no more, and wait for nobody who is away.
+func TestDivide(t *testing.T) {
+	o := Default(Backlog)
+	o.Clients, o.Subscribers, o.Window, o.Messages = 3, 2, 4, 10
+	p, err := newPlan(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &traffic{sending: true, away: true, acks: new(histogram)}
+	newPublishers(&o, p, tr)
+	tr.divide(10)
+	for i, pub := range tr.publishers {
+		for want := []uint64{3, 3, 4}[i]; pub.sent < want; {
+			tr.now = int64(1000 * pub.sent)
+			sent := messages(t, pub, tr.fill(pub, nil))
+			if len(sent) == 0 {
+				t.Fatalf("publisher %d stops at %d of %d", i, pub.sent, want)
+			}
+			tr.now += 70
+			for place := range sent {
+				tr.acknowledge(pub, place)
+			}
+		}
+		if more := tr.fill(pub, nil); len(more) > 0 {
+			t.Errorf("publisher %d sends more than its share", i)
+		}
+	}
+	if tr.settled != 10 || tr.total != 10 || tr.acks.max != 70 || tr.acks.count != 10 {
+		t.Errorf("%d of %d settled, slowest %d of %d", tr.settled, tr.total, tr.acks.max, tr.acks.count)
+	}
+}
+
+// The number of messages due before a time is that of those whose time is before it.
+func TestScheduleEnds(t *testing.T) {
+	s := &schedule{start: 1000, interval: 7, publishers: 3}
+	for index := range 3 {
+		p := &publisher{index: index}
+		for end := int64(1000); end < 1100; end++ {
+			var want uint64
+			for s.due(p, want+1) < end {
+				want++
+			}
+			if got := s.until(p, end); got != want {
+				t.Errorf("publisher %d before %d: got %d, want %d", index, end, got, want)
+			}
 		}
 	}
 }
@@ -85,8 +161,8 @@ func TestOrderViolations(t *testing.T) {
 // In an open loop a message goes out when it is due and carries that time, however late it is sent.
 func TestScheduleCorrectsForLateness(t *testing.T) {
 	tr, pub, sub := pair(t, Default(Latency))
-	tr.schedule = func(_ *publisher, sequence uint64) int64 { return int64(sequence) * 1000 }
-	tr.latencies = new(histogram)
+	tr.schedule = &schedule{start: 1000, interval: 1000, publishers: 1}
+	tr.latencies, tr.lateness, tr.since = new(histogram), new(histogram), 1500
 	tr.now = 999
 	if early := tr.fill(pub.publisher, nil); len(early) != 0 {
 		t.Fatal("sent before it was due")
@@ -98,8 +174,12 @@ func TestScheduleCorrectsForLateness(t *testing.T) {
 	}
 	tr.now = 3600
 	deliver(t, tr, sub, sent[0])
-	if tr.latencies.max != 2600 {
-		t.Errorf("latency %d, want 2600: since it was due", tr.latencies.max)
+	if tr.latencies.count != 0 {
+		t.Error("timed a message that was due before timing began")
+	}
+	deliver(t, tr, sub, sent[1])
+	if tr.latencies.max != 1600 || tr.lateness.max != 1500 || tr.lateness.count != 2 {
+		t.Errorf("latency %d, want 1600: since it was due; late by %d, want 1500", tr.latencies.max, tr.lateness.max)
 	}
 }
 

@@ -178,7 +178,8 @@ func (s *liveSession) releaseStoredLocked(number uint64) bool {
 	return true
 }
 
-// release sends PUBREL when the store knows that PUBREC came, on the connection that the session has then.
+// release sends PUBREL when the store knows that PUBREC came, on the connection that the session has then. The store answers
+// in the order in which it was asked, so PUBRELs leave in the order of the PUBRECs [MQTT311-4.6.0-4].
 func (s *liveSession) release(t *turn, number uint64, id uint16) {
 	a := storage.Ack{Session: s.key, Seq: number, Progress: storage.Released}
 	done := func(t *turn, err error) {
@@ -207,6 +208,7 @@ func (c *conn) releaseOpen(t *turn, id uint16) {
 	}
 }
 
+// sendPubrel sends PUBREL, always without a reason string [MQTT5-3.6.2-2].
 func (c *conn) sendPubrel(t *turn, id uint16) {
 	c.send(t, func(dst []byte) []byte {
 		return packet.AppendAck(dst, packet.PUBREL, c.version, packet.Ack{ID: id})

@@ -52,24 +52,23 @@ type Options struct {
 // A Broker serves MQTT clients.
 type Broker struct {
 	// Fixed when New returns.
-	limits        configs.Limits
-	hideReasons   bool
-	observed      bool // a hook wants to hear of deliveries
-	keepsRetained bool // the store is told of QoS 0 retained messages
-	log           *slog.Logger
-	store         storage.Store
-	hooks         *hooks.Chain
-	version       string
-	started       time.Time
-	sessions      *registry
-	index         *topic.Index[*subscriber, *plan]
-	groups        *groups
-	retained      *retainedMessages
-	counters      *counters
-	connections   *connections
-	ctx           context.Context // ends when the broker is shut down
-	cancel        context.CancelFunc
-	sysDone       chan struct{}
+	limits      configs.Limits
+	hideReasons bool
+	observed    bool // a hook wants to hear of deliveries
+	log         *slog.Logger
+	store       storage.Store
+	hooks       *hooks.Chain
+	version     string
+	started     time.Time
+	sessions    *registry
+	index       *topic.Index[*subscriber, *plan]
+	groups      *groups
+	retained    *retainedMessages
+	counters    *counters
+	connections *connections
+	ctx         context.Context // ends when the broker is shut down
+	cancel      context.CancelFunc
+	sysDone     chan struct{}
 
 	checks  atomic.Uint64  // counts Rechecks, from 1
 	keys    atomic.Uint64  // the next session key
@@ -89,7 +88,7 @@ func New(o Options) (*Broker, error) {
 		return nil, fmt.Errorf("hooks: %w", err)
 	}
 	b := &Broker{
-		limits: o.Limits, hideReasons: o.HideReasons, observed: chain.HasDeliveryObservers(), keepsRetained: true,
+		limits: o.Limits, hideReasons: o.HideReasons, observed: chain.HasDeliveryObservers(),
 		log: o.Log, store: o.Store, hooks: chain, version: o.Version, started: time.Now(),
 		sessions: newRegistry(), retained: newRetained(), counters: newCounters(),
 		connections: newConnections(), sysDone: make(chan struct{}), fatal: make(chan error, 1),

@@ -59,10 +59,11 @@ type conn struct {
 	keepAlive time.Duration
 	deadline  *time.Timer // of CONNECT, then of keep-alive
 	// Fixed when the connection is open.
-	version    packet.Version
-	client     *hooks.Client
-	session    *liveSession
-	receiveMax int // the client's
+	version     packet.Version
+	client      *hooks.Client
+	session     *liveSession
+	receiveMax  int    // the client's
+	expiryAsked uint32 // session expiry interval of CONNECT, before our limit
 	// Anyone.
 	lastPacket atomic.Int64 // Unix nanoseconds: when a whole packet was last received
 
@@ -115,6 +116,13 @@ func (c *conn) feed(t *turn, b []byte) {
 	default:
 		c.partial = append(c.partial[:0], rest...)
 	}
+}
+
+// occupy begins what busy counts; rest must follow.
+func (c *conn) occupy() {
+	c.mu.Lock()
+	c.busy++
+	c.mu.Unlock()
 }
 
 // rest ends what busy counts.

@@ -122,7 +122,7 @@ func (c *conn) ask(question func(ctx context.Context) func(t *turn) error) {
 
 // refusalOf turns a decision that is not Allow into the error that ends or refuses.
 func refusalOf(d hooks.Decision, code packet.Code) *packet.Refusal {
-	if d.Code != 0 {
+	if d.Code.Failed() {
 		code = d.Code
 	}
 	return packet.Refuse(code, d.Reason)
@@ -139,7 +139,7 @@ func (c *conn) authenticated(t *turn, data []byte) error {
 			return refusalOf(d, packet.NotAuthorized)
 		}
 	}
-	c.receiveMax = int(p.ReceiveMaximum)
+	c.receiveMax, c.expiryAsked = int(p.ReceiveMaximum), p.SessionExpiry
 	c.aliasMax = min(p.TopicAliasMaximum, c.b.limits.TopicAliasMaximum)
 	c.keepAlive = time.Duration(c.serverKeepAlive(p)) * time.Second
 	c.phase = attaching
@@ -284,7 +284,7 @@ func (c *conn) handleDisconnect(t *turn, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if d.HasSessionExpiry && !c.session.changeExpiry(d.SessionExpiry) { // [MQTT5-3.14.2.2.2]
+	if d.HasSessionExpiry && !c.changeExpiry(d.SessionExpiry) { // [MQTT5-3.14.2.2.2]
 		return packet.Refuse(packet.ProtocolError, "DISCONNECT sets a session expiry interval that CONNECT had not")
 	}
 	c.mu.Lock()

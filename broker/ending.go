@@ -19,6 +19,10 @@ func (s *liveSession) detach(c *conn, why string) {
 		s.mu.Unlock()
 		return
 	}
+	// The next connection's record must not be overtaken by this one's.
+	c.occupy()
+	defer c.rest()
+	s.left = c
 	dropped := s.releaseLocked(t)
 	will := s.willAfterLocked(c)
 	ends := s.expiry == 0

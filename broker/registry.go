@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -71,6 +72,7 @@ type claim struct {
 	session *liveSession
 	present bool          // the session was there and goes on [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
 	oldConn *conn         // connection that lost the session
+	busy    *conn         // connection whose clearing up is waited for: oldConn, or one that has just left
 	oldWill *storage.Will // to be published now
 	ended   *liveSession  // session that a clean start, or its own end, replaced
 	changed bool          // the session was another user's before
@@ -95,11 +97,15 @@ func (r *registry) claim(t *turn, c *conn) (claim, error) {
 			got.session, got.present = old, true
 			got.changed = !sameUser(old.client.Load(), c.client)
 			got.oldConn, got.oldWill = old.takeOverLocked(t, c)
+			got.busy = cmp.Or(got.oldConn, old.left)
+			old.left = nil
 			return got, nil
 		}
 		old.ended = true
 		got.ended = old
-		if got.oldConn = old.conn.Load(); got.oldConn != nil {
+		got.oldConn = old.conn.Load()
+		got.busy = cmp.Or(got.oldConn, old.left)
+		if got.oldConn != nil {
 			t.undone(old.releaseLocked(t))
 		}
 		if got.oldConn == nil || got.oldConn.sendsWill() {
@@ -156,23 +162,22 @@ func (c *conn) attach(t *turn, data []byte) error {
 	}
 	c.b.counters.connected()
 	c.waits++
-	c.mu.Lock()
-	c.busy++
-	c.mu.Unlock()
+	c.occupy()
 	done := func(err error) {
 		c.post(func(t *turn) error {
 			c.waits--
 			return c.attached(t, got, data, err)
 		})
 	}
-	if got.oldConn == nil {
+	if got.oldConn != nil { // [MQTT5-3.1.4-3] [MQTT311-3.1.4-2]
+		got.oldConn.end(t, packet.SessionTakenOver, "another connection took the session", "session taken over")
+	}
+	if got.busy == nil {
 		c.b.settleClaim(t, c, got, done)
 		c.rest()
 		return nil
 	}
-	// [MQTT5-3.1.4-3] [MQTT311-3.1.4-2]
-	got.oldConn.end(t, packet.SessionTakenOver, "another connection took the session", "session taken over")
-	got.oldConn.whenRested(func() {
+	got.busy.whenRested(func() {
 		t := c.b.begin()
 		defer t.end()
 		c.b.settleClaim(t, c, got, done)
@@ -223,7 +228,7 @@ func (c *conn) attached(t *turn, got claim, data []byte, err error) error {
 		return c.accepted(t, got.present, data)
 	}
 	if !got.present { // the client is not told of the session, so it must not be there next time
-		c.session.changeExpiry(0)
+		c.session.expireAfter(0)
 	}
 	return packet.Refuse(packet.ServerUnavailable, "the session cannot be stored")
 }

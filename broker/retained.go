@@ -19,6 +19,8 @@ type retainedMessages struct {
 	tree  *topic.Tree[*packet.Message]
 	bytes atomic.Int64
 
+	writing sync.Mutex // held while what is there is compared and replaced; only mu is taken after it
+
 	mu      sync.Mutex // guards what follows; a leaf in the lock order
 	expiry  expiryHeap // what was replaced or deleted stays in it until its time, or until pruneLocked
 	pruneAt int
@@ -36,6 +38,8 @@ func (r *retainedMessages) len() int { return r.tree.Len() }
 // [MQTT311-3.3.1-11]. It returns what was there before, nil if nothing, and whether the store is to follow.
 func (b *Broker) retain(t *turn, m *packet.Message) (replaced *packet.Message, follow bool) {
 	r := b.retained
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	if len(m.Payload) == 0 {
 		return r.delete(m.Topic), true
 	}
@@ -54,6 +58,8 @@ func (b *Broker) retain(t *turn, m *packet.Message) (replaced *packet.Message, f
 // putBack undoes what retain did with m, because the store refused it. A later message that has
 // taken its place stays.
 func (r *retainedMessages) putBack(b *Broker, m, replaced *packet.Message) {
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	current, there := r.tree.Get(m.Topic)
 	switch {
 	case there && current != m, !there && len(m.Payload) > 0:
@@ -135,14 +141,22 @@ func (r *retainedMessages) expire(b *Broker) {
 	r.armLocked(b)
 	r.mu.Unlock()
 	for _, m := range due {
-		if current, ok := r.tree.Get(m.Topic); ok && current == m {
-			r.tree.Delete(m.Topic)
-			r.bytes.Add(-int64(m.Size()))
-			if b.keepsRetained {
-				b.update(nil, storage.DeleteRetained{Topic: m.Topic})
-			}
+		if r.deleteOnly(m) {
+			b.update(nil, storage.DeleteRetained{Topic: m.Topic})
 		}
 	}
+}
+
+// deleteOnly deletes m unless a later message has taken its place, and reports whether it did.
+func (r *retainedMessages) deleteOnly(m *packet.Message) bool {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	current, ok := r.tree.Get(m.Topic)
+	if !ok || current != m {
+		return false
+	}
+	r.delete(m.Topic)
+	return true
 }
 
 func (r *retainedMessages) stop() {

@@ -34,7 +34,6 @@ type routing struct {
 	qos       byte
 	code      packet.Code
 	done      func(error) // a hook that waits, if any
-	pending   bool        // the store has yet to answer
 }
 
 // A storedReceiver waits for the store to number its delivery.

@@ -32,6 +32,7 @@ type liveSession struct {
 	subs     map[string]*subscriber // by filter as subscribed
 	backlog  backlog                // the part of the queue that only the store has
 	retained []retainedDelivery     // QoS 0 retained messages that wait for room in the outbox
+	left     *conn                  // the last connection; it may still be clearing up
 	shared   bool                   // it had a shared subscription
 	// releasing are the numbers whose PUBREC the store has yet to confirm: no PUBREL is sent before.
 	releasing map[uint64]bool
@@ -291,14 +292,19 @@ func (c *conn) publishNow(t *turn, p sending) {
 
 // changeExpiry takes the session expiry interval of a DISCONNECT. It fails if CONNECT had set none
 // [MQTT5-3.14.2.2.2].
-func (s *liveSession) changeExpiry(seconds uint32) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.expiry == 0 && seconds != 0 {
+func (c *conn) changeExpiry(seconds uint32) bool {
+	if c.expiryAsked == 0 && seconds != 0 {
 		return false
 	}
-	s.expiry = min(seconds, s.b.limits.MaxSessionExpiry)
+	c.session.expireAfter(min(seconds, c.b.limits.MaxSessionExpiry))
 	return true
+}
+
+// expireAfter sets how long the session outlives its connection, in seconds.
+func (s *liveSession) expireAfter(seconds uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expiry = seconds
 }
 
 // record is the session as the store keeps it. The lock is held.

@@ -152,8 +152,7 @@ func TestSessionPacketsWaitForTheStore(t *testing.T) {
 	})
 }
 
-// Acknowledgements keep the order of their PUBLISH packets, also when a later message needs no store
-// .
+// Acknowledgements keep the order of their PUBLISH packets, also when a later message needs no store.
 func TestAcknowledgementsKeepTheirOrder(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
 		h := hold(t, setup{})

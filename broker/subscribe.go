@@ -74,12 +74,13 @@ func (w *subscribing) add(asked hooks.Subscription) (packet.Code, error) {
 		}
 		return 0, packet.Refuse(packet.TopicFilterInvalid, err.Error()) // [MQTT311-4.7.1-2] [MQTT311-4.7.1-3]
 	}
+	checks := c.b.checks.Load()
 	if code := c.allowSubscribe(&asked, filter, shared); code.Failed() {
 		return code, nil
 	}
 	asked.QoS = min(asked.QoS, c.b.limits.MaxQoS) // [MQTT5-3.8.4-7] [MQTT5-3.2.2-10]
 	sub := &subscriber{filter: filter, session: c.session, asked: asked}
-	sub.checkedAt.Store(c.b.checks.Load())
+	sub.checkedAt.Store(checks)
 	replaced, code := c.session.enter(sub)
 	if code.Failed() {
 		return code, nil

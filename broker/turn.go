@@ -66,21 +66,21 @@ func (t *turn) settle() {
 		t.b.storeResult(t.b.store.Ack(a, nil))
 	}
 	t.acks = t.acks[:0]
+	for i := 0; i < len(t.events); i++ { // before the flush: a client cannot answer what it has not got
+		e := t.events[i]
+		t.events[i] = event{}
+		t.tell(e)
+	}
+	t.events = t.events[:0]
 	for i := 0; i < len(t.dirty); i++ { // flushing may touch more
 		c := t.dirty[i]
 		t.dirty[i] = nil
 		c.driver.flush(t)
 	}
 	t.dirty = t.dirty[:0]
-	for i := 0; i < len(t.events); i++ {
-		e := t.events[i]
-		t.events[i] = event{}
-		t.tell(e)
-	}
-	t.events = t.events[:0]
 	t.frames.reset(nil)
 	t.b.counters.add(&t.tally)
-	if len(t.dirty) > 0 { // a hook delivered something
+	if len(t.events) > 0 || len(t.acks) > 0 { // room for more was made
 		t.settle()
 	}
 }

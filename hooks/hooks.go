@@ -108,7 +108,8 @@ type SubscribeAuthorizer interface {
 }
 
 // ReceiveAuthorizer decides whether a client may receive messages of a topic it is subscribed to,
-// retained ones included. The answer is kept until Broker.Recheck. If all pass, it is allowed.
+// retained ones included. The answer is kept until Broker.Recheck, except for members of shared
+// subscriptions, who are asked about for each message. If all pass, it is allowed.
 type ReceiveAuthorizer interface {
 	AuthorizeReceive(c *Client, topic string) Decision
 }

@@ -205,5 +205,8 @@ func (b *backupReader) end() error {
 // existing refuses a path that has no store.
 func existing(path string) error {
 	_, err := os.Stat(filepath.Join(path, formatFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return ErrAbsent
+	}
 	return err
 }

@@ -10,10 +10,7 @@ import (
 // Check opens a store that no broker has open, reads everything in it and reports what cannot be read. What Open does at a
 // start it does, too: it ends a write that a crash interrupted, and keeps aside what it cannot read.
 func Check(path string) (Report, error) {
-	if err := existing(path); err != nil {
-		return Report{}, fmt.Errorf("storage %s: %w", path, err)
-	}
-	s, err := Open(Options{Path: path})
+	s, err := Open(Options{Path: path, Existing: true})
 	if err != nil {
 		return Report{}, err
 	}
@@ -61,6 +58,9 @@ func (s *Store) chunksNow() []*chunk {
 func (s *Store) suspect(c *chunk, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.state != chunkStored {
+		return // what was live in it lies elsewhere now, and copying reads and reports as well
+	}
 	for _, q := range s.handles {
 		l := Loss{Session: q.id, What: fmt.Sprintf("chunk %d: %v", c.id, cause)}
 		if q.eachIn(c, l.add); l.Count > 0 {

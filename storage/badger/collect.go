@@ -13,7 +13,7 @@ const (
 	collectLeast  = 1 << 20
 	collectPeriod = 10 * time.Second
 	// discardRatio is how much of a value log file must be garbage for the rest to be copied.
-	discardRatio = 0.5
+	discardRatio = 0.7
 )
 
 // collectDueLocked wakes the collector when there is something for it.
@@ -57,7 +57,7 @@ func (s *Store) collect() error {
 		return err
 	}
 	for {
-		err := s.db.RunValueLogGC(discardRatio)
+		err := s.collectFile()
 		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
 			break
 		}
@@ -73,6 +73,14 @@ func (s *Store) collect() error {
 	s.stats.CollectTime += now.Sub(begun)
 	s.stats.CollectStall = max(s.stats.CollectStall, stall)
 	return nil
+}
+
+// collectFile has Badger collect one value log file. Writes wait: Badger reads its newest version number there without
+// a lock (valueLog.rewrite calls DB.MaxVersion), and one file of mostly garbage takes it a moment.
+func (s *Store) collectFile() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.db.RunValueLogGC(discardRatio)
 }
 
 // flush makes Badger write its tables in memory to disk, for which it has no call: dropping a prefix does it. It

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	badger "github.com/dgraph-io/badger/v4"
 
@@ -21,6 +22,7 @@ type Report struct {
 // A Loss is something that was acknowledged and cannot be read.
 type Loss struct {
 	Session string // whose queue it is; empty if it is none's or not known
+	Client  string // whose session that is; empty if the session is gone
 	Count   int    // messages; 0 if there are none or it is not known
 	First   uint64 // the lowest and the highest number lost
 	Last    uint64
@@ -32,24 +34,74 @@ func (l Loss) String() string {
 	if l.Session == "" {
 		return l.What
 	}
-	return fmt.Sprintf("session %q: %d messages lost, numbers %d to %d: %s", l.Session, l.Count, l.First, l.Last, l.What)
+	return fmt.Sprintf("client %q, session %q: %d messages lost, numbers %d to %d: %s", l.Client, l.Session, l.Count, l.First, l.Last, l.What)
 }
 
 // Report says what was found unreadable since Open.
 func (s *Store) Report() Report {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Report{Losses: append([]Loss(nil), s.report.Losses...), Aside: append([]string(nil), s.report.Aside...)}
+	r := Report{Losses: slices.Clone(s.report.Losses), Aside: slices.Clone(s.report.Aside)}
+	s.mu.Unlock()
+	s.nameClients(r.Losses)
+	return r
 }
 
+// nameClients looks up whose the sessions are: memory does not hold it.
+func (s *Store) nameClients(losses []Loss) {
+	names := make(map[string]string)
+	for i := range losses {
+		l := &losses[i]
+		name, known := names[l.Session]
+		if !known {
+			name = s.clientOf(l.Session)
+			names[l.Session] = name
+		}
+		l.Client = name
+	}
+}
+
+func (s *Store) clientOf(session string) string {
+	s.mu.Lock()
+	q := s.sessions[session]
+	s.mu.Unlock()
+	if q == nil {
+		return ""
+	}
+	var record storage.Session
+	err := s.view(func(txn *badger.Txn) error {
+		data, err := value(txn, idKey(keySession, q.handle))
+		if err != nil {
+			return err
+		}
+		record, err = decodeSession(data)
+		return err
+	})
+	if err != nil {
+		return ""
+	}
+	return record.ClientID
+}
+
+// lostLocked adds to the report. It does not log: whoever opened the store reads the report.
 func (s *Store) lostLocked(l Loss) {
 	s.report.Losses = append(s.report.Losses, l)
 	s.stats.Lost += uint64(l.Count)
-	s.options.Log.Error("storage: lost", "client", l.Session, "reason", l.String())
 }
 
-// lose gives up a chunk that cannot be read: it says whose messages were in it and keeps its bytes aside.
+// lose gives up a chunk that cannot be read: it says whose messages were in it and keeps its bytes aside. What is found
+// while the store serves is logged; nobody would read the report for it.
 func (s *Store) lose(c *chunk, cause error) {
+	lost := s.giveUp(c, cause)
+	if !s.serving.Load() {
+		return
+	}
+	s.nameClients(lost)
+	for _, l := range lost {
+		s.options.Log.Error("storage: lost", "client", l.Client, "reason", l.String())
+	}
+}
+
+func (s *Store) giveUp(c *chunk, cause error) (lost []Loss) {
 	s.keepAside(idKey(keyHead, c.id))
 	for part := range max(c.parts, 1) {
 		s.keepAside(bodyKey(c.id, part))
@@ -57,7 +109,7 @@ func (s *Store) lose(c *chunk, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.state == chunkDead {
-		return
+		return nil
 	}
 	g := s.openLocked()
 	what := fmt.Sprintf("chunk %d: %v", c.id, cause)
@@ -65,6 +117,7 @@ func (s *Store) lose(c *chunk, cause error) {
 		if l := s.loseNumbersLocked(g, q, c); l.Count > 0 {
 			l.What = what
 			s.lostLocked(l)
+			lost = append(lost, l)
 		}
 	}
 	c.live = 0
@@ -72,6 +125,7 @@ func (s *Store) lose(c *chunk, cause error) {
 	s.dead = append(s.dead, c)
 	s.deadBytes += c.size
 	s.moved.Broadcast()
+	return lost
 }
 
 // loseNumbersLocked makes Done what a queue has in a chunk.

@@ -37,8 +37,8 @@ func (m *marks) set(seq uint64, p storage.Progress) {
 		return
 	}
 	n := seq - m.base()
-	for n/marksPerWord >= uint64(len(m.words)) {
-		m.words = append(m.words, 0)
+	if more := int(n/marksPerWord) + 1 - len(m.words); more > 0 {
+		m.words = append(m.words, make([]uint64, more)...)
 	}
 	word, shift := &m.words[n/marksPerWord], n%marksPerWord*2
 	*word = *word&^(3<<shift) | uint64(p)<<shift

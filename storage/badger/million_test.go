@@ -39,6 +39,7 @@ var roles = map[string]func(path string) error{
 	"idle":  playIdle,
 	"fill":  playFill,
 	"drain": playDrain,
+	"churn": playChurn,
 }
 
 const (

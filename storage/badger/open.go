@@ -28,6 +28,11 @@ func Open(options Options) (*Store, error) {
 }
 
 func open(options Options) (*Store, error) {
+	if options.Existing {
+		if err := existing(options.Path); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.MkdirAll(options.Path, 0o700); err != nil {
 		return nil, err
 	}
@@ -45,6 +50,7 @@ func open(options Options) (*Store, error) {
 		folder.Close()
 		return nil, err
 	}
+	s.serving.Store(true)
 	s.workers.Go(s.commitGroups)
 	s.workers.Go(s.tellGroups)
 	s.workers.Go(s.collectGarbage)

@@ -24,6 +24,7 @@ const (
 // Options say where a store lies and how it works. Zero values mean the defaults.
 type Options struct {
 	Path      string
+	Existing  bool // refuse a folder without a store instead of making one
 	Sync      SyncMode
 	Interval  time.Duration // between fsyncs with SyncInterval; default one second
 	CacheSize int64         // bytes of messages kept in memory for Read; default 8 MiB

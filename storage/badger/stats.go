@@ -24,6 +24,7 @@ type Stats struct {
 	MovedBytes   int64
 	Expired      uint64 // entries
 	Lost         uint64 // entries
+	Unreadable   int    // records and places found unreadable: the length of Report.Losses
 	Collections  uint64
 	CollectTime  time.Duration
 	CollectStall time.Duration // the longest time for which a collection stopped writes
@@ -41,6 +42,7 @@ func (s *Store) Stats() Stats {
 	st.Sessions = len(s.sessions)
 	st.Waiting = s.waiting
 	st.Queued = s.queued
+	st.Unreadable = len(s.report.Losses)
 	st.Fsyncs = s.fsyncs.Load()
 	st.Full = s.full
 	s.cache.mu.Lock()

@@ -27,6 +27,7 @@ type Store struct {
 	told    chan *group   // from the committer to the teller
 	workers sync.WaitGroup
 	fsyncs  atomic.Uint64
+	serving atomic.Bool // Open has returned
 
 	reading sync.RWMutex // held for reading while Badger is read, so that Close can wait
 

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package bench
+
+func isMemory(string) (bool, error) { return false, ErrPlatform }
