@@ -46,6 +46,7 @@ type StoreStats struct {
 	CacheMisses       uint64        `json:"cache_misses"`       //
 	ExpiredMessages   uint64        `json:"expired_messages"`   // dropped from queues
 	LostMessages      uint64        `json:"lost_messages"`      // that could not be read
+	UnreadableRecords uint64        `json:"unreadable_records"` // and places on disk
 	Collections       uint64        `json:"collections"`        // that gave the disk back
 	CollectTime       time.Duration `json:"collect_time_ns"`    //
 	CollectStall      time.Duration `json:"collect_stall_ns"`   // the longest time for which one stopped writes

@@ -83,6 +83,8 @@ func storeCounters() []number[StoreStats] {
 			func(s *StoreStats) uint64 { return s.ExpiredMessages }),
 		counter("storage_lost_messages_total", "Queued messages that could not be read any more.",
 			func(s *StoreStats) uint64 { return s.LostMessages }),
+		counter("storage_unreadable_records_total", "Records and places on disk found unreadable.",
+			func(s *StoreStats) uint64 { return s.UnreadableRecords }),
 		counter("storage_collections_total", "Times that disk space was given back.",
 			func(s *StoreStats) uint64 { return s.Collections }),
 		seconds("storage_collect_seconds_total", "Time that giving disk space back took.",

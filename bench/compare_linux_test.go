@@ -109,7 +109,7 @@ func TestCompareTellsWhatABrokerSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := Broker{
-		Name: "broken", Path: path, config: func(int, int) string { return "" },
+		Name: "broken", Path: path, config: func(settings) string { return "" },
 		args: func(string) []string { return []string{"-c", "echo cannot >&2; exit 1"} },
 	}
 	_, err = Compare(t.Context(), CompareOptions{Brokers: []Broker{b}, Rounds: 1, Cases: Cases()[:1]})

@@ -15,6 +15,11 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
+	if os.Getenv(watchVariable) != "" {
+		os.Unsetenv(watchVariable)
+		fmt.Fprintln(os.Stderr, startWatched(os.Args[1:]))
+		return 1
+	}
 	if os.Getenv(faultVariable) != "" {
 		fmt.Fprintln(os.Stderr, serveFaulty(os.Stderr))
 		return 1
