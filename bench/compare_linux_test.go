@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/configs"
 )
 
 func cpu(values ...float64) []Result {
@@ -58,6 +61,22 @@ func TestMedian(t *testing.T) {
 	}
 }
 
+// Cases that are divided by another's figures are measured in turn with it.
+func TestFamilies(t *testing.T) {
+	var got []string
+	for _, family := range families([]Case{
+		{Name: "a"}, {Name: "b"}, {Name: "c", Figures: []Figure{{}, {base: "a"}}}, {Name: "d", Figures: []Figure{{base: "not asked for"}}},
+	}) {
+		for _, c := range family {
+			got = append(got, c.Name)
+		}
+		got = append(got, "|")
+	}
+	if text := strings.Join(got, ""); text != "ac|b|d|" {
+		t.Errorf("got %s", text)
+	}
+}
+
 func TestSelectCases(t *testing.T) {
 	if all, err := SelectCases(nil); err != nil || len(all) != len(Cases()) {
 		t.Errorf("%d cases, error %v", len(all), err)
@@ -65,13 +84,17 @@ func TestSelectCases(t *testing.T) {
 	if two, err := SelectCases([]string{"idle", "pairs-qos1"}); err != nil || len(two) != 2 || two[0].Name != "pairs-qos1" {
 		t.Errorf("%d cases, error %v", len(two), err)
 	}
+	if group, err := SelectCases([]string{Stored, "idle"}); err != nil || len(group) < 5 || group[0].Name != "idle" || group[1].Group != Stored {
+		t.Errorf("%d cases, error %v", len(group), err)
+	}
 	if _, err := SelectCases([]string{"dance"}); err == nil || !strings.Contains(err.Error(), "pairs-qos0") {
 		t.Errorf("error %v", err)
 	}
 }
 
-// A broker is started for each measurement, measured by its process, and gone afterwards.
-func TestCompareMosquitto(t *testing.T) {
+// mosquitto is another broker, or the end of the test.
+func mosquitto(t *testing.T) Broker {
+	t.Helper()
 	path, err := exec.LookPath("mosquitto")
 	if err != nil {
 		path = "/usr/sbin/mosquitto" // where Debian puts it, outside of a user's PATH
@@ -79,25 +102,95 @@ func TestCompareMosquitto(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("mosquitto is not installed")
 	}
+	return Mosquitto(path)
+}
+
+// Brokers are started for each measurement, measured by their process, in turn, and gone afterwards.
+func TestCompareMosquitto(t *testing.T) {
+	b := mosquitto(t)
 	o := small(Default(Pairs), "")
+	var order []string
 	var pids []int
 	c, err := Compare(t.Context(), CompareOptions{
-		Brokers: []Broker{Mosquitto(path), Mosquitto(path)}, Rounds: 2, Duration: 200 * time.Millisecond,
-		Cases:  []Case{{Name: "pairs", Options: o, Figures: throughput(1)}},
-		Report: func(_ Case, _ int, _ string, r Result) { pids = append(pids, r.Options.PID) },
+		Brokers: []Broker{b, b}, Rounds: 2, Duration: 200 * time.Millisecond,
+		Cases: []Case{
+			{Name: "pairs", Group: Live, Options: o, Figures: throughput(1)},
+			{Name: "again", Group: Live, Options: o, Figures: []Figure{{Name: "×", value: brokerMicros, base: "pairs"}}},
+		},
+		Report: func(c Case, _ int, _ string, r Result) { order, pids = append(order, c.Name), append(pids, r.Options.PID) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Rows) != 2 || len(c.Rows[0].Medians) != 2 || c.Rows[0].Medians[0] <= 0 || len(c.Troubles) > 0 {
+	if len(c.Rows) != 3 || len(c.Rows[0].Medians) != 2 || c.Rows[0].Medians[0] <= 0 || len(c.Troubles) > 0 {
 		t.Errorf("%+v", c)
 	}
-	if len(pids) != 4 {
-		t.Fatalf("%d measurements", len(pids))
+	if got := strings.Join(order, " "); got != "pairs pairs again again pairs pairs again again" {
+		t.Errorf("measured %s", got)
 	}
 	for _, pid := range pids {
 		if _, err := process(pid).rss(); err == nil {
 			t.Errorf("process %d still runs", pid)
+		}
+	}
+}
+
+// A broker that is killed is started again on the same folder. This one has then lost what it acknowledged, which is told.
+func TestCompareKills(t *testing.T) {
+	b, folder := mosquitto(t), t.TempDir()
+	if memory, err := isMemory(folder); err != nil || memory {
+		t.Skip("the temporary folder is in memory")
+	}
+	k := Case{Name: "killed", Group: Stored, Kill: true, Options: smallBacklog(""), Figures: []Figure{
+		{Name: "ready, s", value: backlogged(func(b *Backlogged) float64 { return b.Ready.Seconds() })},
+	}}
+	c, err := Compare(t.Context(), CompareOptions{Brokers: []Broker{b}, Cases: []Case{k}, Rounds: 1, Folder: folder, Messages: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Rows[0].Medians[0] <= 0 || c.Messages != 50 || len(c.Troubles) != 1 || !strings.Contains(c.Troubles[0], "50 lost") {
+		t.Errorf("%+v", c)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, error %v", left, err)
+	}
+}
+
+// Where nothing is on a disk, brokers with a store are not compared.
+func TestCompareNeedsADisk(t *testing.T) {
+	if memory, err := isMemory("/dev/shm"); err != nil || !memory {
+		t.Skip("there is no file system in memory at /dev/shm")
+	}
+	cases, err := SelectCases([]string{"backlog"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Compare(t.Context(), CompareOptions{Brokers: []Broker{{Name: "b"}}, Cases: cases, Rounds: 1, Folder: "/dev/shm"})
+	if err == nil || !strings.Contains(err.Error(), "in memory") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Penstock understands its configuration: without a data folder nothing is on disk, with one everything is synced.
+func TestPenstockConfig(t *testing.T) {
+	b := Penstock("penstock")
+	for _, s := range []settings{
+		{port: 1, window: 100, inflight: 100},
+		{port: 1, window: windowMax, inflight: windowMax, data: "/a folder/data", metrics: 2},
+	} {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(file, []byte(b.config(s)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := configs.Load(file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg.Storage.Path != s.data || cfg.Storage.Sync != configs.SyncAlways || int(cfg.Limits.ReceiveMaximum) != s.window {
+			t.Errorf("%+v, %+v", cfg.Storage, cfg.Limits)
+		}
+		if admin := cfg.Admin.Address; (admin == "") != (s.metrics == 0) {
+			t.Errorf("admin at %q", admin)
 		}
 	}
 }

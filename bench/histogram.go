@@ -69,6 +69,7 @@ func quantilesOf(h *histogram) Quantiles {
 	return Quantiles{h.quantile(0.5), h.quantile(0.99), h.quantile(0.999), time.Duration(h.max)}
 }
 
+// String names them.
 func (q Quantiles) String() string {
 	return fmt.Sprintf("p50 %v, p99 %v, p99.9 %v, max %v", q.P50, q.P99, q.P999, q.Max)
 }

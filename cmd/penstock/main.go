@@ -38,9 +38,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	}
 	fmt.Fprintln(stderr, "penstock:", oneLine(err))
+	if !started {
+		return exitUsage
+	}
+	return exitCode(err)
+}
+
+// exitCode says whose an error is.
+func exitCode(err error) int {
 	var usage usageError
 	var mistake *configs.Error
-	if !started || errors.As(err, &usage) || errors.As(err, &mistake) {
+	if errors.As(err, &usage) || errors.As(err, &mistake) {
 		return exitUsage
 	}
 	return exitError
@@ -57,7 +65,7 @@ func rootCommand() *cobra.Command {
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddCommand(
-		serveCommand(), pubCommand(), subCommand(), benchCommand(), userCommand(), configCommand(), healthCommand(), versionCommand(),
+		serveCommand(), pubCommand(), subCommand(), benchCommand(), userCommand(), configCommand(), storageCommand(), healthCommand(), versionCommand(),
 	)
 	return root
 }

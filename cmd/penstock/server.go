@@ -16,6 +16,7 @@ import (
 	"github.com/penstockmq/penstock/broker"
 	"github.com/penstockmq/penstock/broker/listener"
 	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/storage/badger"
 )
 
 // errSecondSignal ends the program when an orderly end takes too long for somebody.
@@ -23,8 +24,9 @@ var errSecondSignal = errors.New("second signal: ended at once")
 
 // A source is where the configuration comes from, now and on SIGHUP.
 type source struct {
-	file  string
-	flags []configs.Flag
+	file   string
+	flags  []configs.Flag
+	faults badger.Faults // tests make the disk fail
 }
 
 // A server is the broker with everything around it.
@@ -79,19 +81,20 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 		s.listeners = append(s.listeners, opened)
 	}
 	s.failed = make(chan error, len(s.listeners))
-	store, err := openStore(cfg.Storage, s.log)
+	store, err := openStore(cfg.Storage, src.faults, s.log)
 	if err != nil {
 		return s, err
 	}
 	if s.broker, err = broker.New(broker.Options{
 		Limits: cfg.Limits, HideReasons: cfg.Auth.HideReasons, SysInterval: cfg.Sys.Interval,
-		Store: store, Hooks: s.access.hooks, Log: s.log, Version: buildVersion(),
+		Store: store.Store, Hooks: s.access.hooks, Log: s.log, Version: buildVersion(),
 	}); err != nil {
-		return s, errors.Join(err, store.Close())
+		return s, errors.Join(explainStore(err), store.Close())
 	}
+	store.announce(s.broker, s.log)
 	refused.broker = s.broker
 	if cfg.Admin.Address != "" {
-		if s.admin, err = admin.Open(cfg.Admin, refused, s.log); err != nil {
+		if s.admin, err = admin.Open(cfg.Admin, refused, store.operated(), s.log); err != nil {
 			return s, explain(err, cfg.Admin.Address)
 		}
 	}
@@ -130,11 +133,21 @@ func (s *server) run(ctx context.Context, signals <-chan os.Signal) error {
 		case <-ctx.Done():
 			return s.stop(signals)
 		case err := <-s.broker.Fatal():
-			return errors.Join(fmt.Errorf("store: %w", err), s.stop(signals))
+			return s.fail(err, signals)
 		case err := <-s.failed:
 			return errors.Join(err, s.stop(signals))
 		}
 	}
+}
+
+// fail ends the broker when its store did: it cannot keep a promise any more.
+func (s *server) fail(cause error, signals <-chan os.Signal) error {
+	s.log.Error("stopping", "reason", "the store failed", "err", cause)
+	err := s.stop(signals)
+	if errors.Is(err, cause) { // closing the store says it again
+		err = nil
+	}
+	return errors.Join(fmt.Errorf("the store failed, and nothing was acknowledged since: %w", cause), err)
 }
 
 func (s *server) start() {
@@ -189,6 +202,7 @@ func (s *server) shutdown(ctx context.Context) error {
 	var errs []error
 	if s.admin != nil {
 		s.admin.SetReady(false)
+		s.admin.Interrupt()
 	}
 	for _, l := range s.listeners {
 		errs = append(errs, l.Close())

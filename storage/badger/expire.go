@@ -78,9 +78,12 @@ func (s *Store) expire(now time.Time) {
 			continue
 		}
 		sum := s.expireIn(c, &h, now)
+		s.mu.Lock()
+		tell := s.options.Expired
+		s.mu.Unlock()
 		for session, e := range sum {
-			if s.options.Expired != nil {
-				s.options.Expired(session, e.count, e.bytes)
+			if tell != nil {
+				tell(session, e.count, e.bytes)
 			}
 		}
 	}

@@ -53,7 +53,11 @@ func (s *Store) setFull(free, used int64) {
 	}
 	if full != s.full {
 		s.full = full
-		s.options.Log.Warn("storage: room changed", "full", full, "free_bytes", free, "used_bytes", used)
+		text := "storage: there is room again"
+		if full {
+			text = "storage: full, new messages are refused"
+		}
+		s.options.Log.Warn(text, "reason", fmt.Sprintf("%d bytes are free, the folder has %d", free, used))
 	}
 }
 

@@ -35,8 +35,9 @@ func (s *Store) salvage() error {
 			return err
 		}
 		switch {
-		case info.Size() == 0: // Badger does not open the folder with it
-			s.loseFile(name, nil, "the file is empty")
+		case info.Size() == 0:
+			// Badger does not open the folder with it. A process that is killed while it makes the file leaves it so, hence it is no loss.
+			s.options.Log.Warn("storage: an empty log was removed", "reason", name)
 			err = os.Remove(path)
 		case strings.HasSuffix(name, memSuffix):
 			err = s.salvageTables(path, name)
@@ -146,10 +147,8 @@ func (s *Store) addValues(last string) error {
 // loseFile reports bytes of a file that cannot be used and keeps them.
 func (s *Store) loseFile(name string, data []byte, what string) {
 	l := Loss{What: name + ": " + what}
-	if len(data) > 0 {
-		if err := s.writeAside(name, data); err != nil {
-			l.What = errors.Join(errors.New(l.What), err).Error()
-		}
+	if err := s.writeAside(name, data); err != nil {
+		l.What = errors.Join(errors.New(l.What), err).Error()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -91,6 +91,13 @@ func (s *Store) Notify(f func()) {
 	s.notify = f
 }
 
+// OnExpired implements storage.Expirer.
+func (s *Store) OnExpired(f func(session string, messages int, bytes int64)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.Expired = f
+}
+
 // refuse says why a write cannot be accepted.
 func (s *Store) refuseLocked(needsRoom bool) error {
 	switch {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -8,8 +9,11 @@ import (
 	"time"
 )
 
-// buildPenstock builds the broker once.
+// buildPenstock builds the broker once. PENSTOCK_PROGRAM names one that is built already.
 var buildPenstock = sync.OnceValues(func() (program string, err error) {
+	if program = os.Getenv("PENSTOCK_PROGRAM"); program != "" {
+		return program, nil
+	}
 	program = filepath.Join(scratch, "penstock")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/penstock")
 	build.Dir = filepath.Join("..", "..")

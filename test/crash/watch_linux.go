@@ -64,7 +64,7 @@ func filter() []unix.SockFilter {
 		unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 	program := []unix.SockFilter{{Code: load, K: 0}}
 	for i, nr := range watchedCalls {
-		program = append(program, unix.SockFilter{Code: equal, K: nr, Jt: uint8(len(watchedCalls) - i + 4)})
+		program = append(program, unix.SockFilter{Code: equal, K: nr, Jt: uint8(len(watchedCalls) - i + 3)})
 	}
 	return append(program,
 		unix.SockFilter{Code: equal, K: unix.SYS_OPENAT, Jf: 2},

@@ -1,0 +1,100 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A limit is kept, reached, missed, or about something that was not measured.
+func TestVerdicts(t *testing.T) {
+	for _, test := range []struct {
+		row  Row
+		want string
+		met  bool
+	}{
+		{Row{Medians: []float64{5}}, "", true},
+		{Row{Medians: []float64{5, 10}, Ratio: 0.5, Limit: 0.5}, "≤ 0.5", true},
+		{Row{Medians: []float64{6, 10}, Ratio: 0.6, Limit: 0.5}, "≤ 0.5 MISSED", false},
+		{Row{Medians: []float64{6}, Limit: 0.5}, "≤ 0.5", true},
+		{Row{Medians: []float64{6}, Limit: 5, Absolute: true}, "≤ 5 MISSED", false},
+		{Row{Medians: []float64{6, 1}, Ratio: 6, Limit: 5, Absolute: true, AtLeast: true}, "≥ 5", true},
+		{Row{Medians: []float64{4, 9}, Limit: 5, Absolute: true, AtLeast: true}, "≥ 5 MISSED", false},
+		{Row{Medians: []float64{0, 9}, Limit: 5, Absolute: true}, "≤ 5 not measured", false},
+	} {
+		if got := test.row.verdict(); got != test.want || test.row.Met() != test.met {
+			t.Errorf("%+v: %q, met %v", test.row, got, test.row.Met())
+		}
+	}
+}
+
+func TestShort(t *testing.T) {
+	for value, want := range map[float64]string{0: "–", 0.123: "0.12", 12.34: "12.3", 123456.7: "123457"} {
+		if got := short(value); got != want {
+			t.Errorf("%v: got %s, want %s", value, got, want)
+		}
+	}
+}
+
+// A page gets the tables of the groups that were measured, and keeps everything else, also when it is done again.
+func TestInto(t *testing.T) {
+	begin, end := marks(Live)
+	storedBegin, storedEnd := marks(Stored)
+	page := "# Title\n\n" + begin + "old\n" + end + "between\n" + storedBegin + "kept\n" + storedEnd + "behind\n"
+	c := &Comparison{
+		Circumstances: Circumstances{
+			Began: time.Date(2026, 11, 22, 14, 5, 0, 0, time.UTC), Machine: "a machine", Load: "0.10", Versions: []string{"a 1", "b 2"},
+			Rounds: 3, Duration: 2 * time.Second, Messages: 70,
+		},
+		Brokers:  []string{"a", "b"},
+		Rows:     []Row{{Group: Live, Case: "pairs", Figure: "f", Medians: []float64{1, 2}, Ratio: 0.5}},
+		Troubles: []string{"pairs, b, round 1: 3 lost", "other, b, round 1: 4 lost"},
+	}
+	want := "# Title\n\n" + begin + `Measured 2026-11-22 14:05 on a machine, load 0.10 when it began.
+a 1; b 2. Medians of 3, 2s each, backlogs of 70 messages.
+
+| case  | figure | a    | b    | ratio | limit |
+|---    |---     |---   |---   |---    |---    |
+| pairs | f      | 1.00 | 2.00 | 0.50  |       |
+
+Trouble: pairs, b, round 1: 3 lost
+` + end + "between\n" + storedBegin + "kept\n" + storedEnd + "behind\n"
+	for range 2 {
+		got, err := c.Into([]byte(page))
+		if err != nil || string(got) != want {
+			t.Fatalf("error %v, got\n%s\nwant\n%s", err, got, want)
+		}
+		page = string(got)
+	}
+	for _, without := range []string{"", begin, end, end + begin} {
+		if _, err := c.Into([]byte(without)); err == nil || !strings.Contains(err.Error(), "bench live begins") {
+			t.Errorf("%q: error %v", without, err)
+		}
+	}
+}
+
+// A machine is named by its processors and kernel, as far as they are known.
+func TestMachine(t *testing.T) {
+	got := machine("processor\t: 0\nmodel name\t: Fast One\nmodel name\t: Fast One\n", "6.1\n")
+	if !strings.HasSuffix(got, " 6.1") || !strings.Contains(got, "(Fast One)") {
+		t.Error(got)
+	}
+	if got := machine("", ""); !strings.Contains(got, "processors") {
+		t.Error(got)
+	}
+}
+
+// A broker says its version, one way or another.
+func TestBrokerVersion(t *testing.T) {
+	for _, test := range []struct {
+		broker Broker
+		want   string
+	}{
+		{Broker{Name: "b", Path: "/bin/sh", version: []string{"-c", "echo b version 1; echo more; exit 3"}}, "b version 1"},
+		{Broker{Name: "b", Path: "/nowhere/b"}, "b"},
+	} {
+		if got := test.broker.said(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
