@@ -1,7 +1,9 @@
 # make test    everything that must pass; sets up what it needs (see .ci/setup)
 # make race    the tests again and again under the race detector, in random order
 # make fuzz    each fuzz target for FUZZTIME
-# make bench   the Go benchmarks
+# make bench   this broker beside mosquitto; writes the tables of docs/performance.md (about half an hour, on a machine
+#              that does nothing else): make bench BENCH='--cases live --rounds 5'
+# make benchmarks  the Go benchmarks
 # make spec    docs/spec.md from the citations in the code
 # make dist    binaries for six platforms, with checksums, in dist/
 # make image-root  the Docker image's root file system, built and started without Docker
@@ -9,6 +11,7 @@
 GO       ?= go
 FUZZTIME ?= 10m
 ROUNDS   ?= 5
+BENCH    ?=
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
@@ -21,7 +24,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The version comes from VERSION, so a checkout whose owner git distrusts builds too.
 BUILD := $(GO) build -buildvcs=false
 
-.PHONY: test setup check build race fuzz bench spec dist image-root clean
+.PHONY: test setup check build race fuzz bench benchmarks spec dist image-root clean
 
 # The last lines are go test's own.
 test: setup check build
@@ -56,6 +59,10 @@ fuzz:
 	done
 
 bench:
+	$(BUILD) -ldflags '-X main.version=$(VERSION)' -o $(TOOLS)/penstock ./cmd/penstock
+	$(TOOLS)/penstock bench compare --into docs/performance.md $(BENCH)
+
+benchmarks:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 spec:

@@ -23,7 +23,7 @@ type fixedStore struct {
 	backup func(w io.Writer) error
 }
 
-func (f *fixedStore) Stats() StoreStats         { return f.stats }
+func (f *fixedStore) Stats() StoreStats        { return f.stats }
 func (f *fixedStore) Backup(w io.Writer) error { return f.backup(w) }
 
 func openWith(t *testing.T, token string, store Store) *Server {

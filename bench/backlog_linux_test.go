@@ -256,6 +256,10 @@ func TestLone(t *testing.T) {
 	if l.Messages < turnLen || l.Broker <= 0 || l.Plain <= 0 || l.Ratio <= 0 || l.Append.P50 <= 0 || r.Acknowledged.P50 <= 0 {
 		t.Errorf("%+v, %+v", r, l)
 	}
+	// Publishing begins at once in each turn, and waits for no other event.
+	if l.Broker > tick/turnLen {
+		t.Errorf("%v a message, of a broker that stores nothing", l.Broker)
+	}
 	nothingLeft(t, b)
 	if left, err := os.ReadDir(above); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, error %v", left, err)

@@ -48,7 +48,7 @@ func throughput(limit float64) []Figure {
 
 // Cases are what brokers are compared by, with the limits that Penstock is built to.
 func Cases() []Case {
-	all := slices.Concat(trafficCases(), holdingCases(), latencyCases())
+	all := slices.Concat(trafficCases(), singleCases(), holdingCases(), latencyCases())
 	for i := range all {
 		all[i].Group = Live
 	}
@@ -79,6 +79,27 @@ func trafficCases() []Case {
 	return both
 }
 
+// singleCases are pairs whose messages do not come in bursts, which is where batching saves nothing by itself: in single ones, so fast that
+// they gather in the broker, and alone, each after the one before it has arrived.
+func singleCases() []Case {
+	single := func(qos byte) Options {
+		o := withQoS(Pairs, qos)
+		o.Burst, o.Rest = 1, 0
+		return o
+	}
+	alone := func(qos byte) Options {
+		o := withQoS(Pairs, qos)
+		o.Window, o.Rest = 1, 0
+		return o
+	}
+	return []Case{
+		{Name: "single-qos0", Options: single(0), Figures: throughput(0.7)},
+		{Name: "single-qos1", Options: single(1), Figures: throughput(0.6)},
+		{Name: "alone-qos0", Options: alone(0), Figures: throughput(0)},
+		{Name: "alone-qos1", Options: alone(1), Figures: throughput(0)},
+	}
+}
+
 // subsFew is the case that the one with many subscriptions is measured against.
 const subsFew = "subs-100"
 
@@ -105,6 +126,7 @@ func latencyCases() []Case {
 		{Name: "p50, µs", value: func(r *Result) float64 { return micros(r.Latency.P50) }},
 		{Name: "p99, µs", value: func(r *Result) float64 { return micros(r.Latency.P99) }, Limit: 1},
 		{Name: "generator late, p99, µs", value: func(r *Result) float64 { return micros(r.Lateness.P99) }},
+		{Name: "broker CPU, µs/delivery", value: brokerMicros}, // with nothing to batch
 	}
 	return []Case{
 		{Name: "latency-qos0", Options: Default(Latency), Figures: figures},
@@ -130,7 +152,7 @@ func durablePairsCases() []Case {
 		{Name: pairsClean, Options: withQoS(Pairs, 1), Figures: throughput(0)},
 		{Name: "pairs-durable", Options: durable, Figures: append(throughput(0),
 			Figure{Name: "broker CPU, × " + pairsClean, value: brokerMicros, base: pairsClean, Limit: 1.6, Absolute: true},
-			Figure{Name: "messages/fsync", value: func(r *Result) float64 { return r.Store.messagesPerCommit() }},
+			Figure{Name: "messages/fsync", value: func(r *Result) float64 { return r.Store.messagesPerFsync() }},
 			Figure{Name: "PUBACK p99, ms", value: func(r *Result) float64 { return micros(r.Acknowledged.P99) / 1000 }},
 		)},
 	}
@@ -148,7 +170,7 @@ func backlogCases() []Case {
 			{Name: "PUBACK p50, ms", value: func(r *Result) float64 { return micros(r.Acknowledged.P50) / 1000 }},
 			{Name: "PUBACK p99, ms", value: func(r *Result) float64 { return micros(r.Acknowledged.P99) / 1000 }, Limit: 25, Absolute: true},
 			{Name: "broker CPU, µs/message stored", value: backlogged(func(b *Backlogged) float64 { return b.Growth.BrokerMicros() })},
-			{Name: "messages/fsync", value: backlogged(func(b *Backlogged) float64 { return b.Growth.Store.messagesPerCommit() })},
+			{Name: "messages/fsync", value: backlogged(func(b *Backlogged) float64 { return b.Growth.Store.messagesPerFsync() })},
 			{Name: "drained/s", value: backlogged(func(b *Backlogged) float64 { return b.Drain.PerSecond() }), Limit: 150_000, Absolute: true, AtLeast: true},
 			{Name: "broker CPU, µs/message drained", value: backlogged(func(b *Backlogged) float64 { return b.Drain.BrokerMicros() })},
 		}},
@@ -173,11 +195,11 @@ func backlogged(of func(*Backlogged) float64) func(*Result) float64 {
 	return func(r *Result) float64 { return of(r.Backlog) }
 }
 
-func (w *StoreWork) messagesPerCommit() float64 {
+func (w *StoreWork) messagesPerFsync() float64 {
 	if w == nil {
 		return 0
 	}
-	return w.MessagesPerCommit
+	return w.MessagesPerFsync
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -117,7 +117,9 @@ func TestCompareMosquitto(t *testing.T) {
 			{Name: "pairs", Group: Live, Options: o, Figures: throughput(1)},
 			{Name: "again", Group: Live, Options: o, Figures: []Figure{{Name: "×", value: brokerMicros, base: "pairs"}}},
 		},
-		Report: func(c Case, _ int, _ string, r Result) { order, pids = append(order, c.Name), append(pids, r.Options.PID) },
+		Report: func(c Case, _ int, _ string, r Result) {
+			order, pids = append(order, c.Name), append(pids, r.Options.PID)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

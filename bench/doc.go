@@ -6,8 +6,9 @@
 // less of a shared machine than any broker. Throughput is measured in a closed loop: a publisher
 // has no more than a window of messages on their way, at QoS 0 too, where what counts is their arrival at
 // the subscribers, so nothing is measured while a broker drops. Latency is measured
-// in an open loop from the time at which a message was due, not sent. It is no client
-// library: it does not reconnect, resend or keep alive. Measuring runs on Linux only.
+// in an open loop from the time at which a message was due, not sent. What a broker stores is measured by letting a backlog grow for
+// sessions that are away and reading it, with loss and order checked exactly, and beside a plain file with fdatasync. It is no client
+// library: it does not resend or keep alive. Measuring runs on Linux only.
 //
 // Its nouns are the scenario (who publishes to whom: a plan), the client (one connection's protocol, handed bytes and
 // appending frames), the traffic (windows, order and counts of all of them), the loop (the sockets) and the

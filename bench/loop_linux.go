@@ -154,6 +154,9 @@ func (l *loop) turn(ctx context.Context, timeout time.Duration) error {
 		pause := unix.NsecToTimespec(int64(l.rest))
 		unix.Nanosleep(&pause, nil) // woken early by a signal, it only reads a smaller batch
 	}
+	if len(l.traffic.eager) > 0 {
+		timeout = 0 // somebody has something to send, whatever comes
+	}
 	n, err := unix.EpollWait(l.epoll, l.events, int(timeout.Milliseconds()))
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("bench: epoll: %w", err)
@@ -273,7 +276,8 @@ func (l *loop) ask(i int, c *conn, asking bool) error {
 func (l *loop) fill() error {
 	t := l.traffic
 	t.now = l.now()
-	for _, p := range t.eager {
+	now := len(t.eager) // those behind are for the next turn
+	for _, p := range t.eager[:now] {
 		p.queued = false
 		c := l.conns[p.conn]
 		if len(c.unsent) > 0 {
@@ -284,7 +288,7 @@ func (l *loop) fill() error {
 			return err
 		}
 	}
-	t.eager = t.eager[:0]
+	t.eager = append(t.eager[:0], t.eager[now:]...)
 	return nil
 }
 

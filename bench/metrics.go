@@ -17,22 +17,24 @@ type samples map[string]float64
 
 const (
 	storePrefix    = "penstock_storage_"
-	commitsMetric  = storePrefix + "commits_total"
+	fsyncsMetric   = storePrefix + "fsyncs_total"
+	messagesMetric = storePrefix + "committed_messages_total"
+	bytesMetric    = storePrefix + "written_bytes_total"
 	metricsTimeout = 10 * time.Second
 )
 
 // StoreWork is what a broker says of its store while something was measured.
 type StoreWork struct {
-	// Commits are group commits; with storage.sync: always, each is one fsync.
-	Commits           float64 `json:"commits"`
-	CommitsPerSecond  float64 `json:"commits_per_second"`
-	MessagesPerCommit float64 `json:"messages_per_commit"` // published ones
+	Fsyncs           float64 `json:"fsyncs"`
+	FsyncsPerSecond  float64 `json:"fsyncs_per_second"`
+	MessagesPerFsync float64 `json:"messages_per_fsync"`
+	BytesPerMessage  float64 `json:"bytes_per_message"` // written for each, with acknowledgements and whatever else
 	// Metrics is by how much each metric of the store rose or fell.
 	Metrics map[string]float64 `json:"metrics"`
 }
 
 // newStoreWork is nil if there is nothing to tell.
-func newStoreWork(before, after samples, s *Stage) *StoreWork {
+func newStoreWork(before, after samples, seconds float64) *StoreWork {
 	if len(after) == 0 {
 		return nil
 	}
@@ -40,11 +42,10 @@ func newStoreWork(before, after samples, s *Stage) *StoreWork {
 	for name, value := range before {
 		w.Metrics[name] -= value
 	}
-	w.Commits = w.Metrics[commitsMetric]
-	w.CommitsPerSecond = w.Commits / s.Seconds
-	if w.Commits > 0 {
-		w.MessagesPerCommit = float64(s.Published) / w.Commits
-	}
+	w.Fsyncs = w.Metrics[fsyncsMetric]
+	w.FsyncsPerSecond = w.Fsyncs / seconds
+	w.MessagesPerFsync = quotient(w.Metrics[messagesMetric], w.Fsyncs)
+	w.BytesPerMessage = quotient(w.Metrics[bytesMetric], w.Metrics[messagesMetric])
 	return w
 }
 

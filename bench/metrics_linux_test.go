@@ -11,14 +11,14 @@ import (
 
 // Of everything a broker says, the store's numbers are taken, labels included.
 func TestParseMetrics(t *testing.T) {
-	const text = `# HELP penstock_storage_commits_total Group commits.
-# TYPE penstock_storage_commits_total counter
-penstock_storage_commits_total 1.5e+03
+	const text = `# HELP penstock_storage_fsyncs_total Fsyncs.
+# TYPE penstock_storage_fsyncs_total counter
+penstock_storage_fsyncs_total 1.5e+03
 penstock_storage_lost_total{reason="a b"} 2
 penstock_sessions 7
 `
 	got, err := parseMetrics(strings.NewReader(text))
-	want := samples{commitsMetric: 1500, `penstock_storage_lost_total{reason="a b"}`: 2}
+	want := samples{fsyncsMetric: 1500, `penstock_storage_lost_total{reason="a b"}`: 2}
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, error %v", got, err)
 	}
@@ -31,11 +31,12 @@ penstock_sessions 7
 
 // A broker's store is told of by how much its numbers changed, and not at all if it has none.
 func TestStoreWork(t *testing.T) {
-	w := newStoreWork(samples{commitsMetric: 10}, samples{commitsMetric: 30, "x": 5}, &Stage{Seconds: 4, Published: 1000})
-	if w.Commits != 20 || w.CommitsPerSecond != 5 || w.MessagesPerCommit != 50 || w.Metrics["x"] != 5 {
+	before := samples{fsyncsMetric: 10, messagesMetric: 100, bytesMetric: 7}
+	w := newStoreWork(before, samples{fsyncsMetric: 30, messagesMetric: 1100, bytesMetric: 64_007, "x": 5}, 4)
+	if w.Fsyncs != 20 || w.FsyncsPerSecond != 5 || w.MessagesPerFsync != 50 || w.BytesPerMessage != 64 || w.Metrics["x"] != 5 {
 		t.Errorf("%+v", w)
 	}
-	if w := newStoreWork(nil, samples{}, new(Stage)); w != nil || w.messagesPerCommit() != 0 {
+	if w := newStoreWork(nil, samples{}, 1); w != nil || w.messagesPerFsync() != 0 {
 		t.Errorf("%+v", w)
 	}
 }
@@ -49,7 +50,7 @@ func TestRunReadsMetrics(t *testing.T) {
 			return
 		}
 		asked++
-		fmt.Fprintln(w, commitsMetric, asked*100)
+		fmt.Fprintln(w, fsyncsMetric, asked*100)
 	}))
 	defer server.Close()
 	o := small(withQoS(Pairs, 1), broker(t))
@@ -58,7 +59,7 @@ func TestRunReadsMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if asked != 2 || r.Store == nil || r.Store.Commits != 100 || r.Store.MessagesPerCommit != float64(r.Published)/100 {
+	if asked != 2 || r.Store == nil || r.Store.Fsyncs != 100 {
 		t.Errorf("asked %d times: %+v", asked, r.Store)
 	}
 	o.Metrics = server.URL + "/nothing"

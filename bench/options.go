@@ -40,11 +40,14 @@ type Options struct {
 	// Subscriptions and Holders are for Subs: how many subscriptions, over how many connections.
 	Subscriptions int  `json:"subscriptions,omitempty"`
 	Holders       int  `json:"holders,omitempty"`
-	QoS           byte `json:"qos"`              // 0, 1 or 2
-	Size          int  `json:"size"`             // bytes of a payload
-	Window        int  `json:"window"`           // messages of one publisher that may be on their way
-	Rate          int  `json:"rate,omitempty"`   // for Latency: messages a second, of all publishers
-	Version       byte `json:"protocol_version"` // 4 (MQTT 3.1.1) or 5
+	QoS           byte `json:"qos"`    // 0, 1 or 2
+	Size          int  `json:"size"`   // bytes of a payload
+	Window        int  `json:"window"` // messages of one publisher that may be on their way
+	// Burst is how many messages a publisher sends between two looks at its socket; 0 is as many as the window takes. With 1
+	// messages come alone, as those of many devices do, unless the broker lets them gather.
+	Burst   int  `json:"burst,omitempty"`
+	Rate    int  `json:"rate,omitempty"`   // for Latency: messages a second, of all publishers
+	Version byte `json:"protocol_version"` // 4 (MQTT 3.1.1) or 5
 	// Durable gives every client a session that outlives its connection. Backlog and Lone always have such sessions.
 	Durable bool `json:"durable,omitempty"`
 	// Messages is for Backlog: how many are published, by all publishers together.
@@ -138,6 +141,7 @@ func (o *Options) Check() error {
 	w.within("qos", int(o.QoS), 0, 2)
 	w.within("size", o.Size, headerLen, sizeMax)
 	w.within("window", o.Window, 1, windowMax)
+	w.within("burst", o.Burst, 0, windowMax)
 	switch o.Scenario {
 	case FanOut, FanIn, Share:
 		w.within("subscribers", o.Subscribers, 1, countMax)

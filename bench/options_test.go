@@ -33,6 +33,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		{Pairs, func(o *Options) { o.QoS = 3 }, "qos is 3"},
 		{Pairs, func(o *Options) { o.Size = headerLen - 1 }, "size is 19"},
 		{Pairs, func(o *Options) { o.Window = 65_536 }, "window is 65536"},
+		{Pairs, func(o *Options) { o.Burst = -1 }, "burst is -1"},
 		{Pairs, func(o *Options) { o.Version = 3 }, "protocol version is 3"},
 		{Pairs, func(o *Options) { o.Duration = 0 }, "duration 0s"},
 		{Pairs, func(o *Options) { o.Duration = 2 * time.Hour }, "duration 2h"},

@@ -153,7 +153,8 @@ func (r *Result) Line() string {
 	case r.Lone != nil:
 		return fmt.Sprintf("%v a message, %v a plain append: %.2f", r.Lone.Broker, r.Lone.Plain, r.Lone.Ratio)
 	case r.Options.Scenario == Idle:
-		return fmt.Sprintf("%.1f KB a connection, %.1f MB in all, %.0f connects/s", r.RSSPerConnection/1000, megabytes(r.RSSAfter), r.ConnectsPerSecond)
+		return fmt.Sprintf("%.1f MB, %.1f KB for each of %d connections, %.0f connects/s", megabytes(r.RSSAfter), r.RSSPerConnection/1000, r.Options.Clients,
+			r.ConnectsPerSecond)
 	case r.Options.Scenario == Latency:
 		return r.Latency.String()
 	}
@@ -196,8 +197,8 @@ func (r *Result) Write(w io.Writer) error {
 func megabytes(n int64) float64 { return float64(n) / 1e6 }
 
 func (w *StoreWork) write(p page) {
-	if w != nil && w.Commits > 0 {
-		p.line(true, "group commits", "%.0f/s, %.1f messages each", w.CommitsPerSecond, w.MessagesPerCommit)
+	if w != nil && w.Fsyncs > 0 {
+		p.line(true, "fsyncs", "%.0f/s, %.1f messages each, %.0f bytes written a message", w.FsyncsPerSecond, w.MessagesPerFsync, w.BytesPerMessage)
 	}
 }
 

@@ -68,7 +68,7 @@ func newRun(o Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &traffic{total: math.MaxUint64}
+	t := &traffic{total: math.MaxUint64, burst: o.Burst}
 	clients := append(newSubscribers(&o, p, t), newHolders(&o, p, t)...)
 	r := &run{
 		options: o, traffic: t, senders: len(clients), watch: watch{pid: process(o.PID)}, result: Result{Options: o}, told: time.Now(),

@@ -114,6 +114,19 @@ func TestEveryQoSAndVersion(t *testing.T) {
 	})
 }
 
+// Messages sent one by one all arrive, too.
+func TestSingleMessages(t *testing.T) {
+	o := small(withQoS(Pairs, 1), broker(t))
+	o.Burst, o.Rest = 1, 0
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Good() || r.Delivered < uint64(o.Clients*o.Window) {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A payload larger than a socket takes at once arrives whole.
 func TestLargePayloads(t *testing.T) {
 	o := small(Default(Pairs), broker(t))

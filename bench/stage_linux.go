@@ -58,7 +58,7 @@ func (r *run) observe(do func() error) (Stage, error) {
 		BrokerCores:    (after.broker - before.broker).Seconds() / seconds,
 		GeneratorCores: (after.generator - before.generator).Seconds() / seconds,
 	}
-	s.Store = newStoreWork(storeBefore, storeAfter, &s)
+	s.Store = newStoreWork(storeBefore, storeAfter, seconds)
 	return s, nil
 }
 

@@ -11,6 +11,8 @@ type traffic struct {
 	sending  bool
 	// away is set while nobody is there to receive: a message holds its place in the window until it is acknowledged.
 	away bool
+	// burst is how many messages a publisher sends in one turn of the loop; 0 is as many as its window takes.
+	burst int
 	// eager publishers may have room in their window again.
 	eager []*publisher
 
@@ -77,7 +79,11 @@ func (p *publisher) place(sequence uint64) int { return int((sequence - 1) % uin
 
 // fill appends every message that is due and for which the window has room.
 func (t *traffic) fill(p *publisher, out []byte) []byte {
-	for t.sending && p.sent < p.limit {
+	for n := 0; t.sending && p.sent < p.limit; n++ {
+		if t.burst > 0 && n == t.burst {
+			t.wake(p) // the next turn goes on
+			break
+		}
 		sequence := p.sent + 1
 		place := p.place(sequence)
 		if p.missing[place] > 0 {

@@ -38,6 +38,20 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// A publisher with a burst sends no more in one turn, goes on in the next, and rests when its window is full.
+func TestBurst(t *testing.T) {
+	o := Default(Pairs)
+	o.Window = 5
+	tr, pub, _ := pair(t, o)
+	tr.burst = 2
+	for turn, want := range []int{2, 2, 1, 0} {
+		tr.eager, pub.publisher.queued = nil, false
+		if sent := messages(t, pub.publisher, tr.fill(pub.publisher, nil)); len(sent) != want || pub.publisher.queued != (want == 2) {
+			t.Errorf("turn %d: sent %d, want %d; eager %v", turn, len(sent), want, pub.publisher.queued)
+		}
+	}
+}
+
 func deliver(t *testing.T, tr *traffic, c *client, payload []byte) {
 	t.Helper()
 	if !tr.deliver(c.subscriber, payload) {

@@ -35,8 +35,8 @@ import (
 	"github.com/penstockmq/penstock/storage"
 )
 
-// planCacheMax bounds the plans kept for topics in use.
-const planCacheMax = 100_000
+// planCacheMax bounds the plans kept for topics in use, beside those that connections remember (topicMemo).
+const planCacheMax = 16 << 10
 
 // Options are what a Broker is made of.
 type Options struct {

@@ -36,14 +36,14 @@ func (s *liveSession) detach(c *conn, why string) {
 	t.undone(dropped)
 	if ends {
 		s.b.sessions.remove(s)
-	} else if s.durable {
-		s.b.update(nil, record)
 	}
-	if will != nil {
+	if will != nil { // before the record that no longer has it: a crash in between publishes it again, and does not lose it
 		s.b.publishWill(t, s.client.Load(), will)
 	}
 	if ends {
 		s.finish(t, "connection ended")
+	} else if s.durable {
+		s.b.update(nil, record)
 	}
 }
 
@@ -103,10 +103,8 @@ func (s *liveSession) delayWillLocked(d time.Duration) {
 	s.willWait = time.AfterFunc(d, func() {
 		s.mu.Lock()
 		due := s.will == will && s.conn.Load() == nil && !s.ended
-		var record storage.PutSession
 		if due {
 			s.will = nil
-			record = s.recordLocked(time.Now().UnixNano())
 		}
 		s.mu.Unlock()
 		if !due {
@@ -114,8 +112,14 @@ func (s *liveSession) delayWillLocked(d time.Duration) {
 		}
 		t := s.b.begin()
 		defer t.end()
-		s.b.update(nil, record)
-		s.b.publishWill(t, s.client.Load(), will)
+		s.b.publishWill(t, s.client.Load(), will) // before the record that no longer has it, as in detach
+		s.mu.Lock()
+		offline := s.conn.Load() == nil && !s.ended
+		record := s.recordLocked(time.Now().UnixNano())
+		s.mu.Unlock()
+		if offline { // else there is a newer record
+			s.b.update(nil, record)
+		}
 	})
 }
 

@@ -94,6 +94,7 @@ func benchFlags(f *pflag.FlagSet, o *bench.Options) {
 	f.DurationVar(&o.Rest, "rest", o.Rest, "how long to sleep between two looks at the sockets")
 	if o.Scenario != bench.Lone {
 		f.IntVar(&o.Window, "window", o.Window, "messages of a publisher that may be on their way")
+		f.IntVar(&o.Burst, "burst", 0, "messages a publisher sends between two looks at its socket (default as many as the window takes)")
 	}
 	if o.Scenario != bench.Backlog {
 		f.DurationVar(&o.Warmup, "warmup", o.Warmup, "how long to run before measuring")

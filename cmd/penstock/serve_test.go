@@ -30,6 +30,7 @@ import (
 // A started is a broker that runs in this process.
 type started struct {
 	lines   chan string // of its log
+	startup []string    // those up to msg=ready
 	signals chan os.Signal
 	result  chan error
 	address map[string]string // of each listener, by name
@@ -54,6 +55,7 @@ func start(t *testing.T, src source) *started {
 	listening := regexp.MustCompile(`msg=listening name=(\S+) type=\S+ address=([^\s/]+)`)
 	for {
 		line := s.line(t, "")
+		s.startup = append(s.startup, line)
 		if m := listening.FindStringSubmatch(line); m != nil {
 			s.address[m[1]] = m[2]
 		}

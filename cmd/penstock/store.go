@@ -53,6 +53,8 @@ func explainStore(err error) error {
 	switch {
 	case errors.Is(err, badger.ErrInUse):
 		return fmt.Errorf("%w: a broker runs on this folder", err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: make room on that disk", err)
 	case errors.Is(err, badger.ErrNewer):
 		return usageError{fmt.Errorf("%w: use that version, or another storage.path", err)}
 	case errors.Is(err, badger.ErrForeign), errors.Is(err, badger.ErrAbsent):

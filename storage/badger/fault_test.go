@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,6 +136,19 @@ func TestFull(t *testing.T) {
 	}
 	free.Store(1 << 30)
 	until(t, func() bool { return send(t, s, "again", "a") == nil })
+}
+
+// A disk without any room is refused at the start, in words: files mapped into memory would end the process.
+func TestNoRoomToStart(t *testing.T) {
+	free := int64(16 << 10)
+	options := badger.Options{Path: t.TempDir(), Reserve: 1 << 20, Faults: badger.Faults{
+		Free: func() (int64, error) { return free, nil },
+	}}
+	if _, err := badger.Open(options); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(fmt.Sprint(err), "262144 are needed") {
+		t.Errorf("got %v", err)
+	}
+	free = 1 << 30
+	open(t, options)
 }
 
 // until repeats a write, each of which takes the disk some time, until it does what is expected.

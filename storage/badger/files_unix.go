@@ -5,6 +5,7 @@ package badger
 import (
 	"errors"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -35,20 +36,46 @@ func lockFolder(f *os.File) error {
 	return err
 }
 
-// withFile calls use with the contents of a file, which are valid in it only. They are mapped: Badger's logs are large and mostly holes.
+// withFile calls use with the contents of a file up to its last hole, which are valid in it only; not if there are none. They are
+// mapped: Badger's logs are large and mostly holes.
 func withFile(name string, use func(data []byte) error) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
+	end, err := dataEnd(f)
+	if err != nil || end == 0 {
 		return err
 	}
-	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	data, err := unix.Mmap(int(f.Fd()), 0, int(end), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		return err
 	}
 	return errors.Join(use(data), unix.Munmap(data))
+}
+
+// dataEnd is where the hole begins with which a file ends, or where it ends. Holes are not read, because a mapped file in tmpfs takes
+// room for those that are.
+func dataEnd(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if runtime.GOOS != "linux" { // elsewhere, what was written through a mapping may pass for a hole
+		return info.Size(), nil
+	}
+	end := int64(0)
+	for {
+		data, err := f.Seek(end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return end, nil
+		}
+		if err != nil {
+			return info.Size(), nil // not known there
+		}
+		if end, err = f.Seek(data, unix.SEEK_HOLE); err != nil {
+			return info.Size(), nil
+		}
+	}
 }

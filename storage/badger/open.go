@@ -79,6 +79,9 @@ func newStore(options Options, folder *os.File) *Store {
 }
 
 func (s *Store) openBadger() error {
+	if err := s.checkRoom(); err != nil {
+		return err
+	}
 	if err := checkFormat(s.options.Path, s.folder); err != nil {
 		return err
 	}

@@ -57,8 +57,22 @@ func (s *Store) setFull(free, used int64) {
 		if full {
 			text = "storage: full, new messages are refused"
 		}
-		s.options.Log.Warn(text, "reason", fmt.Sprintf("%d bytes are free, the folder has %d", free, used))
+		why := fmt.Sprintf("%d bytes are free", free)
+		if limit > 0 { // else it was not looked at
+			why += fmt.Sprintf(", the folder has %d", used)
+		}
+		s.options.Log.Warn(text, "reason", why)
 	}
+}
+
+// checkRoom refuses to open a store where not even acknowledgements could be written: a mapped file on a disk without
+// room ends the process, on some file systems when it is only read.
+func (s *Store) checkRoom() error {
+	free, err := s.free()
+	if least := s.options.Reserve / reserveLeft; err == nil && free < least {
+		return fmt.Errorf("%w: %d bytes are free, and %d are needed to start", syscall.ENOSPC, free, least)
+	}
+	return nil // an unknown room is tried
 }
 
 // awaitRoom returns when there is room for a commit. Without any the committer waits: whoever waits for it is not told

@@ -163,7 +163,15 @@ func (s *Store) Close() error {
 	}
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	err := errors.Join(s.db.Close(), s.folder.Close())
+	err := s.checkRoom()
+	if err != nil {
+		// Badger would write its tables, and end the process. Its log has what is in them, as after a crash.
+		s.options.Log.Warn("storage: left as after a crash", "err", err)
+		err = nil
+	} else {
+		err = s.db.Close()
+	}
+	err = errors.Join(err, s.folder.Close())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed != nil {

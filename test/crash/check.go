@@ -14,6 +14,7 @@ func (r *run) check() {
 	for _, s := range r.sessions {
 		for i, receipts := range s.byStream(len(r.streams)) {
 			v := &verdict{run: r, session: s, stream: r.streams[i], sent: published[i], receipts: receipts}
+			v.lives = slices.DeleteFunc(slices.Clone(s.lives), func(l *life) bool { return !matches(l.filter, v.stream.topic) })
 			v.judge()
 		}
 	}
@@ -35,6 +36,7 @@ type verdict struct {
 	stream   *stream
 	sent     []publication
 	receipts []receipt
+	lives    []*life // of the session's subscriptions, those that match
 }
 
 func (v *verdict) report(k kind, format string, args ...any) {
@@ -160,10 +162,7 @@ func (v *verdict) judgeCalled(live []receipt) {
 // granted is the highest QoS of the subscriptions that were surely there when a message was
 // routed, and of those that may have been: 0 if there was none.
 func (v *verdict) granted(at span) (least, most byte) {
-	for _, l := range v.session.lives {
-		if !matches(l.filter, v.stream.topic) {
-			continue
-		}
+	for _, l := range v.lives {
 		if l.start.maybeBefore(at) && at.maybeBefore(l.end) && at.maybeBefore(v.session.ended) {
 			most = max(most, l.qos)
 		}
@@ -193,15 +192,15 @@ func (v *verdict) judgeComplete(live []receipt) {
 		}
 	}
 	if missing > 0 {
-		v.report(kindLost, "%d acknowledged messages did not come, the first is %d of %d", missing, first, len(v.sent))
+		v.report(kindLost, "%d acknowledged messages did not come, the first is %d of %d (%+v)", missing, first, len(v.sent), v.sent[first-1])
 	}
 }
 
 // judgeRetained: a retained message that a new subscription brought was not one that had been replaced before SUBSCRIBE.
 func (v *verdict) judgeRetained() {
 	var asked span // the first SUBSCRIBE that can have brought it
-	for _, l := range v.session.lives {
-		if matches(l.filter, v.stream.topic) && l.start.begun != 0 && (asked.begun == 0 || l.start.begun < asked.begun) {
+	for _, l := range v.lives {
+		if l.start.begun != 0 && (asked.begun == 0 || l.start.begun < asked.begun) {
 			asked = l.start
 		}
 	}

@@ -19,8 +19,9 @@ import (
 // of every change of names before it is made, and keeps copies of what is durable by then:
 // the pages of each file as of its last fsync, and the names in each folder as of the folder's.
 //
-// It is strict where file systems are kinder: that a file is fsynced says nothing of its name, and an fsync of a part of a
-// mapping says nothing of the rest.
+// It is as strict as file systems with a journal are (ext4, XFS, btrfs): an fsync of a new file makes its
+// name durable too, any other change of names waits for an fsync of its folder, an fsync of a part of a mapping says
+// nothing of the rest, and names and sizes change on disk in the order in which they were changed.
 type disk struct {
 	folder  string
 	files   map[inode]*durable
@@ -161,6 +162,21 @@ func inodeOf(f *os.File) (inode, error) {
 	return inode{uint64(stat.Dev), stat.Ino}, nil
 }
 
+// syncName makes the name of a new file durable. It had it, then, after each change since.
+func (d *disk) syncName(id inode) {
+	for _, n := range d.folders {
+		for name, found := range n.current() {
+			if found != id || n.durable[name] == id {
+				continue
+			}
+			n.durable[name] = id
+			for _, l := range n.since {
+				l.names[name] = id
+			}
+		}
+	}
+}
+
 // syncNames makes the names in a folder durable.
 func (d *disk) syncNames(path string) {
 	if n := d.folders[path]; n != nil {
@@ -175,13 +191,21 @@ func (d *disk) syncAlways() error {
 		if n == nil {
 			continue
 		}
-		if f := d.files[n.current()[filepath.Base(path)]]; f != nil {
-			if err := f.sync(0, -1); err != nil {
-				return err
-			}
+		if err := d.sync(n.current()[filepath.Base(path)], 0, -1); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// sync makes durable what a file holds from one offset to another, or all of it. An inode that is none of the folder's is nothing to it.
+func (d *disk) sync(id inode, from, to int64) error {
+	f := d.files[id]
+	if f == nil {
+		return nil
+	}
+	d.syncName(id)
+	return f.sync(from, to)
 }
 
 // sync copies what the file holds from one offset to another, or all of it. The size becomes durable too.
@@ -244,8 +268,11 @@ type luck struct {
 	rng   *rand.Rand
 	pages float64 // how probable it is that a page was written though nobody asked
 	torn  float64 // how probable it is that such a page was written in part
-	names bool    // changes of names were written as well, up to some change
+	names bool    // changes of names and sizes were written as well, up to some change
 }
+
+// changesMean is how many changes of names a cut with luck misses on average.
+const changesMean = 4
 
 // newLuck draws one: in a third of cuts nothing more than promised is left.
 func newLuck(rng *rand.Rand) luck {
@@ -266,8 +293,9 @@ func (d *disk) cut(to string, l luck) error {
 	}
 	change := 0
 	if l.names {
-		change = l.rng.IntN(d.changes + 1)
+		change = d.changes - min(d.changes, int(l.rng.ExpFloat64()*changesMean))
 	}
+	sizes := change == d.changes
 	for _, path := range slices.Sorted(maps.Keys(d.folders)) {
 		if !d.leaves(path, change) {
 			continue
@@ -281,7 +309,7 @@ func (d *disk) cut(to string, l luck) error {
 			if f == nil {
 				continue // a folder
 			}
-			if err := f.write(filepath.Join(to, path, name), l); err != nil {
+			if err := f.write(filepath.Join(to, path, name), sizes, l); err != nil {
 				return err
 			}
 		}
@@ -310,8 +338,8 @@ func (n *names) at(change int) map[string]inode {
 	return left
 }
 
-// write writes the file as the cut leaves it.
-func (f *durable) write(name string, l luck) error {
+// write writes the file as the cut leaves it. With sizes it has the size it had last.
+func (f *durable) write(name string, sizes bool, l luck) error {
 	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -322,7 +350,7 @@ func (f *durable) write(name string, l luck) error {
 		return err
 	}
 	size := f.size
-	if l.rng.Float64() < l.pages {
+	if sizes {
 		size = info.Size()
 	}
 	if err := out.Truncate(size); err != nil {

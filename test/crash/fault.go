@@ -17,12 +17,17 @@ type fault struct {
 	wrap  func(storage.Store) storage.Store
 }
 
+// none is no fault: the same broker as it should be.
+func none() fault {
+	return fault{name: "none", says: "nothing is wrong", wrap: func(s storage.Store) storage.Store { return s }}
+}
+
 // faults are all there are. The one that is not a wrapper, storage.sync: never under power cuts, is in its test.
 func faults() []fault {
 	return []fault{
 		{
 			name: "ack-first", says: "PUBACK and PUBREC do not wait for the store", slow: true,
-			finds: []kind{kindLost, kindOrder}, wrap: func(s storage.Store) storage.Store { return ackFirst{s} },
+			finds: []kind{kindLost, kindOrder, kindRetained}, wrap: func(s storage.Store) storage.Store { return ackFirst{s} },
 		},
 		{
 			name: "suback-first", says: "SUBACK does not wait for the store", slow: true,

@@ -39,7 +39,7 @@ func faultyCommand(folder, fault string) func() *exec.Cmd {
 // serveFaulty runs a broker with the fault that the environment names, until it is killed.
 func serveFaulty(stderr io.Writer) error {
 	name := os.Getenv(faultVariable)
-	for _, f := range faults() {
+	for _, f := range append(faults(), none()) {
 		if f.name == name {
 			return f.serve(os.Getenv(folderVariable), slog.New(slog.NewTextHandler(stderr, nil)))
 		}

@@ -49,9 +49,11 @@ type stream struct {
 // A publication is one message of a stream. The span ends with PUBACK or PUBREC; of a will that must have been published, with the run.
 type publication struct {
 	span
-	sends     int  // how often PUBLISH was sent
-	deletes   bool // a retained message without payload
-	forbidden bool // a will that was taken back by DISCONNECT
+	sends     int    // how often PUBLISH was sent
+	deletes   bool   // a retained message without payload
+	forbidden bool   // a will that was taken back by DISCONNECT
+	accepted  uint64 // incarnation of the broker that accepted a will's connection
+	left      uint64 // and the one that was there when it ended
 }
 
 // add notes the next message, about to be sent, and returns its counter, from 1.

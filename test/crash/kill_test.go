@@ -24,6 +24,9 @@ var buildPenstock = sync.OnceValues(func() (program string, err error) {
 	return program, nil
 })
 
+// pause is the mean time between two kills of the broker itself: some thousand messages.
+const pause = 800 * time.Millisecond
+
 // penstock makes commands that run the broker that people run.
 func penstock(t testing.TB, folder, sync string) func() *exec.Cmd {
 	t.Helper()
@@ -39,6 +42,9 @@ func penstock(t testing.TB, folder, sync string) func() *exec.Cmd {
 
 // Every promise holds for the broker itself, ended with kill -9 at random moments.
 func TestKill(t *testing.T) {
-	h := newProcess(penstock(t, t.TempDir(), "always"))
-	judge(t, play(options{host: h, seed: seed(t), kills: number(t, "KILLS", 20), pause: time.Second}))
+	t.Parallel()
+	rounds(t, number(t, "KILLS", 20), func(t *testing.T, kills int, seed uint64) *run {
+		h := newProcess(penstock(t, t.TempDir(), "always"))
+		return play(options{host: h, seed: seed, kills: kills, pause: pause})
+	})
 }

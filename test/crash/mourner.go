@@ -55,6 +55,7 @@ func (m *mourner) connectWithWill() (counter int, ok bool) {
 	_, _, err := m.connect(hello{will: &testament{
 		topic: m.stream.topic, payload: m.stream.payload(counter), qos: m.stream.qos, delay: m.delay,
 	}})
+	m.stream.change(counter, func(p *publication) { p.accepted = m.r.incarnation.Load() })
 	return counter, err == nil
 }
 
@@ -83,7 +84,7 @@ func (m *mourner) vanishAfterAWhile(counter int) {
 			return
 		}
 	}
-	m.stream.change(counter, func(p *publication) { p.done = last })
+	m.stream.change(counter, func(p *publication) { p.done, p.left = last, m.r.incarnation.Load() })
 	m.pause(mournerStayMax)
 }
 

@@ -28,7 +28,7 @@ type process struct {
 }
 
 // logMax is how many lines of the log are kept.
-const logMax = 60
+const logMax = 400
 
 func newProcess(command func() *exec.Cmd) *process {
 	return &process{command: command, failed: make(chan error, 1)}
@@ -81,6 +81,7 @@ func (p *process) follow(cmd *exec.Cmd, out io.Reader) {
 
 // note keeps a line of the log. The lock is held.
 func (p *process) note(line string) {
+	debugLog(line)
 	p.log = append(p.log, line)
 	p.log = p.log[max(0, len(p.log)-logMax):]
 }

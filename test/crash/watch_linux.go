@@ -236,15 +236,14 @@ func (w *watch) syncFile(c *call) error {
 	if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", c.thread, c.args[0]), &stat); err != nil {
 		return err
 	}
-	f := w.disk.files[inode{uint64(stat.Dev), stat.Ino}]
-	if f == nil {
-		return fmt.Errorf("fsync of an unknown file %s", path)
-	}
-	return f.sync(0, -1)
+	return w.disk.sync(inode{uint64(stat.Dev), stat.Ino}, 0, -1)
 }
 
 // syncMapping handles msync, which names a range of memory.
 func (w *watch) syncMapping(c *call) error {
+	if err := w.look(); err != nil {
+		return err
+	}
 	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", c.thread))
 	if err != nil {
 		return err
@@ -260,17 +259,8 @@ func (w *watch) syncMapping(c *call) error {
 		if m.to <= from || m.from >= to || m.file.number == 0 {
 			continue
 		}
-		f := w.disk.files[m.file]
-		if f == nil {
-			if err := w.look(); err != nil {
-				return err
-			}
-			if f = w.disk.files[m.file]; f == nil {
-				return fmt.Errorf("msync of an unknown file: %s", lines.Text())
-			}
-		}
 		begin, end := max(from, m.from), min(to, m.to)
-		if err := f.sync(int64(begin-m.from+m.offset), int64(end-m.from+m.offset)); err != nil {
+		if err := w.disk.sync(m.file, int64(begin-m.from+m.offset), int64(end-m.from+m.offset)); err != nil {
 			return err
 		}
 	}
