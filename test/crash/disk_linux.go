@@ -19,8 +19,8 @@ import (
 // of every change of names before it is made, and keeps copies of what is durable by then:
 // the pages of each file as of its last fsync, and the names in each folder as of the folder's.
 //
-// It is as strict as file systems with a journal are (ext4, XFS, btrfs): an fsync of a new file makes its
-// name durable too, any other change of names waits for an fsync of its folder, an fsync of a part of a mapping says
+// It is as strict as file systems with a journal are (ext4, XFS, btrfs): an fsync of a file makes its name
+// durable too, any other change of names waits for an fsync of its folder, an fsync of a part of a mapping says
 // nothing of the rest, and names and sizes change on disk in the order in which they were changed.
 type disk struct {
 	folder  string
@@ -83,24 +83,31 @@ func (d *disk) close() (err error) {
 
 // look notes the names that there are now.
 func (d *disk) look() error {
-	d.changes++
-	return filepath.WalkDir(d.folder, func(path string, e fs.DirEntry, err error) error {
+	changed := false
+	err := filepath.WalkDir(d.folder, func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // gone meanwhile
 			return nil
 		case err != nil:
 			return err
-		case e.IsDir():
-			return d.lookIn(path)
+		case !e.IsDir():
+			return nil
 		}
-		return nil
+		here, err := d.lookIn(path)
+		changed = changed || here
+		return err
 	})
+	if changed {
+		d.changes++
+	}
+	return err
 }
 
-func (d *disk) lookIn(path string) error {
+// lookIn reports whether the names in a folder are others than before.
+func (d *disk) lookIn(path string) (changed bool, err error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	found := map[string]inode{}
 	for _, e := range entries {
@@ -113,23 +120,24 @@ func (d *disk) lookIn(path string) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		found[e.Name()] = id
 	}
 	key, err := filepath.Rel(d.folder, path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	n := d.folders[key]
 	if n == nil {
 		n = &names{durable: map[string]inode{}}
 		d.folders[key] = n
 	}
-	if !maps.Equal(found, n.current()) {
-		n.since = append(n.since, listing{d.changes, found})
+	if maps.Equal(found, n.current()) {
+		return false, nil
 	}
-	return nil
+	n.since = append(n.since, listing{d.changes + 1, found})
+	return true, nil
 }
 
 func (n *names) current() map[string]inode {
@@ -162,13 +170,14 @@ func inodeOf(f *os.File) (inode, error) {
 	return inode{uint64(stat.Dev), stat.Ino}, nil
 }
 
-// syncName makes the name of a new file durable. It had it, then, after each change since.
+// syncName makes the name of a file durable. It had it, then, after each change since.
 func (d *disk) syncName(id inode) {
 	for _, n := range d.folders {
 		for name, found := range n.current() {
 			if found != id || n.durable[name] == id {
 				continue
 			}
+			maps.DeleteFunc(n.durable, func(_ string, old inode) bool { return old == id }) // it was renamed
 			n.durable[name] = id
 			for _, l := range n.since {
 				l.names[name] = id
@@ -295,7 +304,7 @@ func (d *disk) cut(to string, l luck) error {
 	if l.names {
 		change = d.changes - min(d.changes, int(l.rng.ExpFloat64()*changesMean))
 	}
-	sizes := change == d.changes
+	sizes := l.names && change == d.changes
 	for _, path := range slices.Sorted(maps.Keys(d.folders)) {
 		if !d.leaves(path, change) {
 			continue

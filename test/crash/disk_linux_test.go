@@ -57,8 +57,7 @@ func (x *tested) write(name, text string, at int64) {
 
 func (x *tested) sync(name string) {
 	x.t.Helper()
-	id := x.disk.folders["."].current()[name]
-	x.must(x.disk.files[id].sync(0, -1))
+	x.must(x.disk.sync(x.disk.folders["."].current()[name], 0, -1))
 }
 
 // left is what a power cut leaves in a file; "-" if the file is not there.
@@ -77,7 +76,7 @@ func (x *tested) left(name string, l luck) string {
 func (x *tested) want(name, text string, l luck) {
 	x.t.Helper()
 	if got := x.left(name, l); got != text {
-		x.t.Errorf("the cut leaves %q of %s, want %q", got, name, text)
+		x.t.Errorf("the cut leaves %.20q of %s, want %q", got, name, text)
 	}
 }
 
@@ -91,11 +90,14 @@ func TestDiskIsStrict(t *testing.T) {
 	x.want("old", "durable", unlucky())
 	x.sync("old")
 	x.want("old", "CHANGED", unlucky())
+	x.write("unsynced", "text", 0)
 	x.write("new", "text", 0)
+	x.want("new", "-", unlucky())
 	x.sync("new")
-	x.want("new", "-", unlucky()) // its name is not durable
-	x.disk.syncNames(".")
 	x.want("new", "text", unlucky())
+	x.want("unsynced", "-", unlucky())
+	x.disk.syncNames(".")
+	x.want("unsynced", "", unlucky()) // its name is durable, and nothing else
 	x.must(os.Rename(x.path("new"), x.path("renamed")))
 	x.must(x.disk.look())
 	x.want("new", "text", unlucky())
@@ -118,10 +120,17 @@ func TestDiskSyncsParts(t *testing.T) {
 	if got := x.left("old", unlucky()); !strings.HasPrefix(got, "durable") || !strings.HasSuffix(got, "second") {
 		t.Errorf("the cut leaves %.10q...%q", got, got[max(0, len(got)-6):])
 	}
+}
+
+// A size is durable with an fsync, or by luck with every change of names.
+func TestDiskSyncsSizes(t *testing.T) {
+	x := testDisk(t)
 	x.must(os.Truncate(x.path("old"), 3))
-	x.want("old", "fir", luck{rng: unlucky().rng, pages: 1})
+	x.want("old", "durable", unlucky())
 	x.sync("old")
-	x.want("old", "fir", unlucky())
+	x.want("old", "dur", unlucky())
+	x.write("old", "longer", 0)
+	x.want("old", "lon", luck{rng: unlucky().rng, pages: 1})
 }
 
 // With luck there is more: every page that was written, and changes of names up to one of them.
