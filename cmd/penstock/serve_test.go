@@ -180,8 +180,8 @@ func TestAnAddressInUse(t *testing.T) {
 	defer l.Close()
 	free, taken := closedAddress(t), l.Addr().String()
 	for _, args := range [][]string{
-		{"serve", "--listen", "tcp://" + free, "--listen", "ws://" + taken, "--admin-address", "", "--storage-path", t.TempDir()},
-		{"serve", "--listen", "tcp://" + free, "--admin-address", taken, "--storage-path", t.TempDir()},
+		{"serve", "--listen", "tcp://" + free, "--listen", "ws://" + taken, "--admin-address", "", "--storage-path", "", "--log-level", "error"},
+		{"serve", "--listen", "tcp://" + free, "--admin-address", taken, "--storage-path", "", "--log-level", "error"},
 	} {
 		code, _, errs := command(t, "", args...)
 		if want := "another program listens at " + taken + "\n"; code != exitError || !strings.HasSuffix(errs, want) || strings.Count(errs, "\n") != 1 {

@@ -91,7 +91,11 @@ func TestNoRoomAtAll(t *testing.T) {
 		}
 		taken <- got
 	}()
-	<-first
+	select {
+	case <-first:
+	case got := <-taken:
+		t.Fatalf("only %q came", got)
+	}
 	d.leave(t, 0)
 	waiting := make(chan error, 1)
 	go func() {
