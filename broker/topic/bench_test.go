@@ -8,7 +8,7 @@ import (
 )
 
 // A subscription stands for what a broker would put into an Index: something it has a pointer to.
-type subscription struct{ id int }
+type subscription struct{ _ int }
 
 func newSubscriptions(cacheMax int) *Index[*subscription, []*subscription] {
 	return NewIndex(func(_ string, matched []*subscription) []*subscription {

@@ -130,14 +130,14 @@ func TestGate(t *testing.T) {
 		disk := memory.New()
 		g := newGate(disk.Reopen())
 		g.Notify(func() {})
-		put := func(topic string) (bool, error, *told) {
+		put := func(topic string) (bool, *told, error) {
 			w := &told{}
 			m := &packet.Message{Topic: topic, Payload: []byte("x")}
 			pending, err := g.Update([]storage.Change{storage.PutRetained{Message: m}}, w)
-			return pending, err, w
+			return pending, w, err
 		}
 		g.set(func(g *gate) { g.holds = true })
-		pending, _, first := put("held")
+		pending, first, _ := put("held")
 		if !pending || len(first.results) != 0 {
 			t.Error("a held write went through")
 		}
@@ -146,7 +146,7 @@ func TestGate(t *testing.T) {
 			t.Errorf("after release the waiter heard %v", first.results)
 		}
 		g.set(func(g *gate) { g.full = true })
-		if _, err, _ := put("full"); err != storage.ErrFull {
+		if _, _, err := put("full"); err != storage.ErrFull {
 			t.Errorf("full: %v", err)
 		}
 		if _, err := g.Update([]storage.Change{storage.DeleteRetained{Topic: "none"}}, nil); err != nil {
@@ -155,7 +155,7 @@ func TestGate(t *testing.T) {
 		g.set(func(g *gate) { g.full, g.holds = false, true })
 		put("lost")
 		g.die()
-		if _, err, _ := put("dead"); err != storage.ErrClosed {
+		if _, _, err := put("dead"); err != storage.ErrClosed {
 			t.Errorf("dead: %v", err)
 		}
 		v := &topics{}
