@@ -24,7 +24,7 @@ import (
 // Bounds of one HTTP request; nothing here takes a body.
 const (
 	headerTimeout  = 5 * time.Second
-	requestTimeout = 30 * time.Second // of a backup, without progress
+	requestTimeout = 30 * time.Second // not of a backup
 	idleTimeout    = 2 * time.Minute
 	headerBytesMax = 16 << 10
 	scrapesMax     = 4 // at once

@@ -61,6 +61,9 @@ const (
 const (
 	// backupsMax is how many backups are written at once. Each reads the whole store.
 	backupsMax = 1
+	// backupPatience is how long a client may take none of the next backupPiece bytes.
+	backupPatience = 2 * time.Minute
+	backupPiece    = 64 << 10
 	// memoryOnly is said where there is no store to look at.
 	memoryOnly = "this broker keeps everything in memory: storage.path is empty"
 )
@@ -164,16 +167,24 @@ type patientWriter struct {
 var errEnding = errors.New("the broker is shutting down")
 
 // Write implements io.Writer.
-func (p *patientWriter) Write(b []byte) (int, error) {
-	if err := p.control.SetWriteDeadline(time.Now().Add(requestTimeout)); err != nil {
+func (p *patientWriter) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var took int
+		took, err = p.writePiece(b[n:min(len(b), n+backupPiece)])
+		n += took
+	}
+	p.count += int64(n)
+	return n, err
+}
+
+func (p *patientWriter) writePiece(b []byte) (int, error) {
+	if err := p.control.SetWriteDeadline(time.Now().Add(backupPatience)); err != nil {
 		return 0, fmt.Errorf("answer: %w", err)
 	}
 	if p.lasting.Err() != nil { // asked after the deadline was set, so that interrupt has the last word on it
 		return 0, errEnding
 	}
-	n, err := p.w.Write(b)
-	p.count += int64(n)
-	return n, err
+	return p.w.Write(b)
 }
 
 // interrupt ends a Write that waits for its client.

@@ -77,7 +77,8 @@ type Broker struct {
 	stopped bool
 	group   *turn // of the store's goroutine
 	fatal   chan error
-	once    sync.Once
+	failure sync.Once // of the store: every write after the first that failed fails as well
+	once    sync.Once // Shutdown
 }
 
 // New makes a broker, loads what the store holds and starts the hooks. It fails if the store cannot be read,
@@ -164,11 +165,7 @@ func (b *Broker) storeResult(_ bool, err error) {
 	if err == nil || errors.Is(err, storage.ErrFull) || errors.Is(err, storage.ErrClosed) {
 		return
 	}
-	b.log.Error("store failed", "err", err)
-	select {
-	case b.fatal <- err:
-	default:
-	}
+	b.failure.Do(func() { b.fatal <- err })
 }
 
 // update writes changes that nobody waits for, unless w is set.

@@ -22,7 +22,7 @@ func (s *liveSession) detach(c *conn, why string) {
 	// The next connection's record must not be overtaken by this one's.
 	c.occupy()
 	defer c.rest()
-	s.left = c
+	s.left, s.away = c, t.now
 	dropped := s.releaseLocked(t)
 	will := s.willAfterLocked(c)
 	ends := s.expiry == 0
@@ -31,7 +31,7 @@ func (s *liveSession) detach(c *conn, why string) {
 	} else {
 		s.waitLocked(time.Duration(s.expiry)*time.Second, s.expiry == never)
 	}
-	record := s.recordLocked(t.now)
+	record := s.recordLocked(s.leftLocked())
 	s.mu.Unlock()
 	t.undone(dropped)
 	if ends {
@@ -43,8 +43,18 @@ func (s *liveSession) detach(c *conn, why string) {
 	if ends {
 		s.finish(t, "connection ended")
 	} else if s.durable {
+		t.storeAcks() // the record says that what was sent is marked
 		s.b.update(nil, record)
 	}
+}
+
+// leftLocked is when the client left, for the record. It is not told while messages that may have been sent before a
+// crash were not read from the store again: the next start, if that follows a crash too, must know of them [MQTT5-3.3.1-1].
+func (s *liveSession) leftLocked() int64 {
+	if s.out.Tail() < s.backlog.maybeSent {
+		return 0
+	}
+	return s.away
 }
 
 // releaseLocked takes the connection off. What it had in flight is marked as sent, so that a resend after a
@@ -115,7 +125,7 @@ func (s *liveSession) delayWillLocked(d time.Duration) {
 		s.b.publishWill(t, s.client.Load(), will) // before the record that no longer has it, as in detach
 		s.mu.Lock()
 		offline := s.conn.Load() == nil && !s.ended
-		record := s.recordLocked(time.Now().UnixNano())
+		record := s.recordLocked(s.leftLocked())
 		s.mu.Unlock()
 		if offline { // else there is a newer record
 			s.b.update(nil, record)
@@ -155,6 +165,12 @@ func (s *liveSession) expire(why string) bool {
 	}
 	s.finish(t, why)
 	return true
+}
+
+// overdueLocked reports whether the session has been offline for so many seconds, so that what they are the
+// limit of has happened even if its timer has not come to it: after a start of the broker the client may be quicker.
+func (s *liveSession) overdueLocked(now int64, seconds uint32) bool {
+	return s.conn.Load() == nil && seconds != never && now-s.away >= int64(seconds)*int64(time.Second)
 }
 
 // stopTimersLocked is for a session that is resumed or ends.
@@ -217,6 +233,8 @@ func (s *liveSession) takeOverLocked(t *turn, c *conn) (old *conn, will *storage
 		if s.will != nil && s.will.DelayInterval == 0 && old.sendsWill() {
 			will = s.will
 		}
+	} else if s.will != nil && s.overdueLocked(t.now, s.will.DelayInterval) {
+		will = s.will
 	}
 	s.in.Reconnected()
 	s.will = nil // a delayed will is not sent: the session goes on [MQTT5-3.1.3-9]

@@ -149,6 +149,7 @@ func (l *loader) wait(rec *storage.Session) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.away = left.UnixNano()
 	away := l.now.Sub(left)
 	s.waitLocked(time.Duration(rec.ExpiryInterval)*time.Second-away, rec.ExpiryInterval == never)
 	if s.will != nil {

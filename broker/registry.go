@@ -93,7 +93,7 @@ func (r *registry) claim(t *turn, c *conn) (claim, error) {
 		old.mu.Lock()
 		defer old.mu.Unlock()
 		// A session that ends with its connection ends with the takeover too.
-		if !c.connect.CleanStart && old.expiry > 0 {
+		if !c.connect.CleanStart && old.expiry > 0 && !old.overdueLocked(t.now, old.expiry) {
 			got.session, got.present = old, true
 			got.changed = !sameUser(old.client.Load(), c.client)
 			got.oldConn, got.oldWill = old.takeOverLocked(t, c)

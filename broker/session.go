@@ -39,6 +39,7 @@ type liveSession struct {
 	stalled   bool   // its connection is not fed: too many acknowledgements wait for the store
 	expiry    uint32 // session expiry interval in seconds
 	will      *storage.Will
+	away      int64       // since when it is offline, Unix nanoseconds
 	timer     *time.Timer // of the session's expiry, while offline
 	willWait  *time.Timer // of the will's delay, while offline
 	ended     bool        // no longer in the registry

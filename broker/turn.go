@@ -62,10 +62,7 @@ func (t *turn) end() {
 
 // settle does what was put off and leaves the turn ready for more.
 func (t *turn) settle() {
-	for _, a := range t.acks {
-		t.b.storeResult(t.b.store.Ack(a, nil))
-	}
-	t.acks = t.acks[:0]
+	t.storeAcks()
 	for i := 0; i < len(t.events); i++ { // before the flush: a client cannot answer what it has not got
 		e := t.events[i]
 		t.events[i] = event{}
@@ -83,6 +80,14 @@ func (t *turn) settle() {
 	if len(t.events) > 0 || len(t.acks) > 0 { // room for more was made
 		t.settle()
 	}
+}
+
+// storeAcks tells the store of the acknowledgements so far.
+func (t *turn) storeAcks() {
+	for _, a := range t.acks {
+		t.b.storeResult(t.b.store.Ack(a, nil))
+	}
+	t.acks = t.acks[:0]
 }
 
 func (t *turn) tell(e event) {

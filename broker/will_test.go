@@ -40,6 +40,38 @@ func TestWillOutlivesACrashWhileItIsPublished(t *testing.T) {
 	}
 }
 
+// A client that is quicker than the timers, as one can be after a start of the broker, finds what they would have done: its will is
+// published if its delay has passed, and not if it has not [MQTT5-3.1.3-9]; its session is gone if its expiry has [MQTT5-4.1.0-2].
+func TestClientQuickerThanTheTimers(t *testing.T) {
+	for _, c := range []struct {
+		away            time.Duration
+		present, willed bool
+	}{{50 * time.Second, true, false}, {60 * time.Second, true, true}, {100 * time.Second, false, true}} {
+		t.Run(c.away.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := start(t, setup{})
+				watch := connected(t, b, packet.V5, hello{id: "watch"})
+				watch.subscribe(1, "will")
+				connected(t, b, packet.V5, hello{id: "c", resume: true, expiry: 100,
+					will: &testWill{topic: "will", payload: "gone", qos: 1, delay: 60}}).nc.Close()
+				synctest.Wait()
+				s := b.sessions.find("c")
+				s.mu.Lock()
+				s.stopTimersLocked()
+				s.mu.Unlock()
+				elapse(c.away)
+				if got := pipe(t, b, packet.V5).connect(hello{id: "c", resume: true, expiry: 100}).SessionPresent; got != c.present {
+					t.Errorf("session present %v, want %v", got, c.present)
+				}
+				if c.willed {
+					watch.wantMessage("will", "gone")
+				}
+				watch.wantNothing()
+			})
+		})
+	}
+}
+
 // hasWill reports whether the record of a client's session has a will.
 func hasWill(t *testing.T, s storage.Store, clientID string) bool {
 	t.Helper()

@@ -110,7 +110,7 @@ const (
 // Admin is the HTTP side: metrics and health.
 type Admin struct {
 	Address string `mapstructure:"address"` // host:port; empty turns it off
-	Token   string `mapstructure:"token"`   // bearer token for /metrics; empty asks for none
+	Token   string `mapstructure:"token"`   // bearer token for /metrics and /api; empty asks for none
 }
 
 // Log says what is logged and how.

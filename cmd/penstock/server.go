@@ -142,7 +142,7 @@ func (s *server) run(ctx context.Context, signals <-chan os.Signal) error {
 
 // fail ends the broker when its store did: it cannot keep a promise any more.
 func (s *server) fail(cause error, signals <-chan os.Signal) error {
-	s.log.Error("stopping", "reason", "the store failed", "err", cause)
+	s.log.Error("stopping", "reason", "the store failed", "err", cause) // once, however many writes it failed
 	err := s.stop(signals)
 	if errors.Is(err, cause) { // closing the store says it again
 		err = nil

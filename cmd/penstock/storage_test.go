@@ -283,8 +283,10 @@ func TestAFailedFsyncEndsTheBroker(t *testing.T) {
 	if err == nil || oneLine(err) != want || exitCode(err) != exitError {
 		t.Errorf("exit code %d, %v\nwant 1, %s", exitCode(err), err, want)
 	}
-	if n := len(s.linesWith("nothing is acknowledged any more")); n != 1 {
-		t.Errorf("the store told of its failure %d times", n)
+	for _, line := range s.linesWith("level=ERROR") {
+		if !strings.Contains(line, "nothing is acknowledged any more") && !strings.Contains(line, `msg=stopping reason="the store failed"`) {
+			t.Error("also logged:", line)
+		}
 	}
 
 	s = start(t, source{flags: []configs.Flag{listenAt("tcp://127.0.0.1:0"), anyAdmin, storeAt("data")}})
@@ -297,8 +299,8 @@ func TestAFailedFsyncEndsTheBroker(t *testing.T) {
 
 // publish sends twenty messages with a window of ten and returns how many were acknowledged.
 func (s *started) publish(t *testing.T, version, qos byte) (int, error) {
-	o := client.Options{
-		Endpoint: client.Endpoint{Scheme: "mqtt", Address: s.address["tcp"]}, Version: version, Clean: true, Timeout: 10 * time.Second,
+	o := client.Options{ // paho may sit out the timeout when its connection ends
+		Endpoint: client.Endpoint{Scheme: "mqtt", Address: s.address["tcp"]}, Version: version, Clean: true, Timeout: 3 * time.Second,
 	}
 	return client.Publish(t.Context(), o, client.Publication{
 		Message: client.Message{Topic: "a", QoS: qos}, Source: client.Lines(strings.NewReader(strings.Repeat("late\n", 20))), Window: 10,

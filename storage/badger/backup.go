@@ -106,7 +106,7 @@ func restore(r io.Reader, path string) error {
 		return err
 	}
 	defer parent.Close()
-	return parent.Sync()
+	return syncFolder(parent)
 }
 
 func restoreTo(r io.Reader, path string) error {
@@ -119,7 +119,7 @@ func restoreTo(r io.Reader, path string) error {
 	if err := b.read(func(key, value []byte) error { return s.commitOnce([]record{{key, value}}) }); err != nil {
 		return err
 	}
-	if err := errors.Join(s.db.Sync(), s.folder.Sync()); err != nil {
+	if err := errors.Join(s.db.Sync(), syncFolder(s.folder)); err != nil {
 		return err
 	}
 	return s.Close()

@@ -45,6 +45,9 @@ func (s *Store) collectGarbage() {
 // collect gives room back. A value log file is collected when Badger's statistics say that most of it is garbage, and these
 // come from compactions only. So the tables in memory are flushed and all levels compacted; they are small.
 func (s *Store) collect() error {
+	if s.checkRoom() != nil {
+		return nil // it writes before it gives back
+	}
 	begun := time.Now()
 	s.mu.Lock()
 	s.freedBytes = 0

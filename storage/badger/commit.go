@@ -107,7 +107,7 @@ func (s *Store) commit(g *group) error {
 		return err
 	}
 	if s.options.Sync == SyncAlways {
-		if err := s.syncFolder(begun); err != nil {
+		if err := s.syncNames(begun); err != nil {
 			return err
 		}
 	}
@@ -229,9 +229,9 @@ func (s *Store) commitOnce(records []record) error {
 	return s.swallowed.get()
 }
 
-// syncFolder makes new files durable, which Badger leaves to luck. It does so only if the folder was changed since it
+// syncNames makes new files durable, which Badger leaves to luck. It does so only if the folder was changed since it
 // last did, because even an fsync with nothing to do makes the disk flush its cache.
-func (s *Store) syncFolder(begun time.Time) error {
+func (s *Store) syncNames(begun time.Time) error {
 	info, err := s.folder.Stat()
 	if err != nil {
 		return err
@@ -242,7 +242,7 @@ func (s *Store) syncFolder(begun time.Time) error {
 	// The clock of files is coarse: a change after this fsync may bear a time a little before it.
 	s.folderSynced = begun.Add(-folderClock)
 	s.fsyncs.Add(1)
-	return s.folder.Sync()
+	return syncFolder(s.folder)
 }
 
 // folderClock is more than a tick of the clock that files get their times from.

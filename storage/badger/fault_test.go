@@ -151,6 +151,28 @@ func TestNoRoomToStart(t *testing.T) {
 	open(t, options)
 }
 
+// Closed on a disk without any room, a store is left as after a crash: Badger would have to write. Nothing is lost.
+func TestCloseWithoutRoom(t *testing.T) {
+	var free atomic.Int64
+	free.Store(1 << 30)
+	path := t.TempDir()
+	s := open(t, badger.Options{Path: path, Reserve: 1 << 20, Faults: badger.Faults{
+		Free: func() (int64, error) { return free.Load(), nil },
+	}})
+	put(t, s, "a")
+	mustSend(t, s, "one", "a")
+	free.Store(0)
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(path, "00001.mem")); err != nil {
+		t.Errorf("Badger has written its tables: %v", err)
+	}
+	after := t.TempDir()
+	copyFolder(t, path, after)
+	same(t, "after that", payloads(t, open(t, badger.Options{Path: after}), "a"), []string{"one"})
+}
+
 // until repeats a write, each of which takes the disk some time, until it does what is expected.
 func until(t *testing.T, done func() bool) {
 	t.Helper()

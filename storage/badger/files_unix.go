@@ -19,6 +19,9 @@ func freeBytes(path string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
+// syncFolder makes names that came or went durable.
+func syncFolder(f *os.File) error { return f.Sync() }
+
 // fileBytes counts blocks, because Badger's files are longer than what was written to them.
 func fileBytes(info os.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -96,7 +97,7 @@ func (s *Store) openBadger() error {
 		return err
 	}
 	s.db = db
-	return s.folder.Sync()
+	return syncFolder(s.folder)
 }
 
 // checkFormat refuses a folder that is not ours or too new, and marks a new one.
@@ -115,7 +116,7 @@ func checkFormat(path string, folder *os.File) error {
 	if err := writeFile(name, fmt.Appendf(nil, "%s %d\n", formatName, formatVersion)); err != nil {
 		return err
 	}
-	return folder.Sync()
+	return syncFolder(folder)
 }
 
 func checkVersion(text string) error {
@@ -136,11 +137,11 @@ func writeFile(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := f.Write(data); err != nil {
-		return err
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
 	}
-	if err := f.Sync(); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil { // closed first: Windows does not rename open files
 		return err
 	}
 	return os.Rename(name+".new", name)
@@ -159,7 +160,7 @@ func (s *Store) syncNowAndThen() {
 		s.writing.Lock()
 		err := s.db.Sync()
 		if err == nil {
-			err = s.folder.Sync()
+			err = syncFolder(s.folder)
 		}
 		s.writing.Unlock()
 		s.fsyncs.Add(1)

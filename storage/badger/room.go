@@ -65,12 +65,12 @@ func (s *Store) setFull(free, used int64) {
 	}
 }
 
-// checkRoom refuses to open a store where not even acknowledgements could be written: a mapped file on a disk without
-// room ends the process, on some file systems when it is only read.
+// checkRoom refuses what makes Badger write where not even acknowledgements can be written, opening it for instance: a
+// mapped file on a disk without room ends the process, on some file systems when it is only read.
 func (s *Store) checkRoom() error {
 	free, err := s.free()
 	if least := s.options.Reserve / reserveLeft; err == nil && free < least {
-		return fmt.Errorf("%w: %d bytes are free, and %d are needed to start", syscall.ENOSPC, free, least)
+		return fmt.Errorf("%w: %d bytes are free, and %d are needed", syscall.ENOSPC, free, least)
 	}
 	return nil // an unknown room is tried
 }

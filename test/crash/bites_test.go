@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"cmp"
 	"os"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func TestFaultsAreFound(t *testing.T) {
 			f.judge(t, func() *run {
 				n++
 				h := newProcess(faultyCommand(t.TempDir(), f.name))
-				return play(options{host: h, seed: n, kills: 6, pause: 400 * time.Millisecond, stopAtFirst: true})
+				return play(options{host: h, seed: n, kills: cmp.Or(f.kills, 6), pause: 400 * time.Millisecond, stopAtFirst: f.kills == 0})
 			})
 		})
 	}

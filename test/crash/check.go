@@ -67,7 +67,7 @@ func (v *verdict) judgeOrder(live []receipt) {
 	seen := map[int]bool{}
 	for _, rc := range live {
 		links[rc.link] = true
-		if !seen[rc.counter] && rc.counter < newest {
+		if !seen[rc.counter] && rc.counter < newest && !v.lateEntry(rc.counter) {
 			v.report(kindOrder, "message %d came first after %d", rc.counter, newest)
 			return
 		}
@@ -82,6 +82,16 @@ func (v *verdict) judgeOrder(live []receipt) {
 	if most := len(links) + v.resends(); backs > most {
 		v.report(kindOrder, "%d times it went back in the stream, with %d connections and resends", backs, most)
 	}
+}
+
+// lateEntry reports whether a message may come late because the subscription was made between it and a later message, and the publisher
+// sent both again.
+func (v *verdict) lateEntry(counter int) bool {
+	if counter > len(v.sent) || v.sent[counter-1].sends == 1 {
+		return false
+	}
+	least, _ := v.granted(v.sent[counter-1].span)
+	return least == 0
 }
 
 // resends is how often the publisher can have begun again: the most often any of its messages was sent again, summed over messages that were in flight together.

@@ -63,90 +63,104 @@ func (st *story) lose(s *stream, counter int) {
 	rc.stream, rc.counter, rc.repeat = st.kept.index, 1, true // one that says nothing
 }
 
+// mistakes are what can be wrong with a history, and what only looks like it.
+var mistakes = []struct {
+	name  string
+	spoil func(st *story)
+	want  kind // empty: nothing is wrong
+}{
+	{"as it should be", func(*story) {}, ""},
+	{"an acknowledged message is missing", func(st *story) { st.lose(st.one, 3) }, kindLost},
+	{"one that was not acknowledged is missing", func(st *story) {
+		st.lose(st.one, 3)
+		st.one.sent[2].done = 0
+	}, ""},
+	{"one sent before SUBACK is missing", func(st *story) {
+		st.lose(st.one, 1)
+		st.life.start.done = 120
+	}, ""},
+	{"one is missing that UNSUBSCRIBE may have met", func(st *story) {
+		st.lose(st.one, 5)
+		st.life.end = span{begun: 520, done: 600}
+	}, ""},
+	{"one is missing of a session that has ended", func(st *story) {
+		st.lose(st.one, 2)
+		st.session.ended, st.session.complete = span{5000, 5010}, false
+	}, ""},
+	{"two are exchanged", func(st *story) {
+		a, b := st.find(st.one, 2), st.find(st.one, 3)
+		a.counter, b.counter = b.counter, a.counter
+	}, kindOrder},
+	{"two are exchanged that were sent again, with a subscription in between", func(st *story) {
+		a, b := st.find(st.one, 1), st.find(st.one, 2)
+		a.counter, b.counter = b.counter, a.counter
+		st.one.sent[0].sends, st.one.sent[1].sends = 2, 2
+		st.life.start = span{120, 130}
+	}, ""},
+	{"two are exchanged that were sent again under a subscription", func(st *story) {
+		a, b := st.find(st.one, 1), st.find(st.one, 2)
+		a.counter, b.counter = b.counter, a.counter
+		st.one.sent[0].sends, st.one.sent[1].sends = 2, 2
+	}, kindOrder},
+	{"a QoS 1 message comes again on the next connection", func(st *story) { st.receive(st.again(st.one, 5)) }, ""},
+	{"a QoS 1 message comes twice on one connection", func(st *story) {
+		rc := st.again(st.one, 5)
+		rc.link--
+		st.receive(rc)
+	}, kindTwice},
+	{"the publisher sent it twice", func(st *story) {
+		st.one.sent[4].sends = 2
+		rc := st.again(st.one, 5)
+		rc.link--
+		rc.id = 99
+		st.receive(rc)
+	}, ""},
+	{"it comes again with another identifier", func(st *story) {
+		rc := st.again(st.one, 5)
+		rc.id = 99
+		st.receive(rc)
+	}, kindPacketID},
+	{"a QoS 2 message comes again", func(st *story) { st.receive(st.again(st.two, 5)) }, kindTwice},
+	{"its PUBLISH comes again before PUBREL", func(st *story) {
+		rc := st.again(st.two, 5)
+		rc.repeat = true
+		st.receive(rc)
+	}, ""},
+	{"what comes again goes back more often than connections broke", func(st *story) {
+		for range 4 {
+			st.receive(st.again(st.one, 5))
+		}
+	}, kindOrder},
+	{"resent messages are out of order", func(st *story) {
+		st.one.sent[3].sends, st.one.sent[4].sends = 2, 2
+		for _, n := range []int{5, 4, 5, 4, 5, 4} {
+			st.receive(st.again(st.one, n))
+		}
+	}, kindOrder},
+	{"a message was sent after UNSUBACK", func(st *story) { st.life.end = span{410, 420} }, kindUncalled},
+	{"a message was acknowledged before SUBSCRIBE", func(st *story) { st.life.start = span{160, 170} }, kindUncalled},
+	{"a message was sent after its session had ended", func(st *story) {
+		st.session.ended, st.session.complete = span{410, 420}, false
+	}, kindUncalled},
+	{"nothing is subscribed to", func(st *story) { st.life.filter = "other/#" }, kindUncalled},
+	{"a message comes with a lower QoS than granted", func(st *story) { st.find(st.two, 4).qos = 1 }, kindQoS},
+	{"a message comes with a higher QoS than granted", func(st *story) { st.life.qos = 1 }, kindQoS},
+	{"a will that was taken back", func(st *story) { st.one.sent[1].forbidden = true }, kindUncalled},
+	{"a retained message that was replaced before SUBSCRIBE", func(st *story) {
+		st.session.lives = append(st.session.lives, &life{filter: "r/#", qos: 1, start: span{400, 410}})
+		st.receive(receipt{stream: st.kept.index, counter: 1, link: 1, id: 77, qos: 1, retain: true})
+		st.session.complete = false
+	}, kindRetained},
+	{"a retained message that was the last", func(st *story) {
+		st.session.lives = append(st.session.lives, &life{filter: "r/#", qos: 1, start: span{400, 410}})
+		st.receive(receipt{stream: st.kept.index, counter: 3, link: 1, id: 77, qos: 1, retain: true})
+		st.session.complete = false
+	}, ""},
+}
+
 // Each mistake in a history is found as what it is, and what looks like one but is allowed is not.
 func TestChecker(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		spoil func(st *story)
-		want  kind // empty: nothing is wrong
-	}{
-		{"as it should be", func(*story) {}, ""},
-		{"an acknowledged message is missing", func(st *story) { st.lose(st.one, 3) }, kindLost},
-		{"one that was not acknowledged is missing", func(st *story) {
-			st.lose(st.one, 3)
-			st.one.sent[2].done = 0
-		}, ""},
-		{"one sent before SUBACK is missing", func(st *story) {
-			st.lose(st.one, 1)
-			st.life.start.done = 120
-		}, ""},
-		{"one is missing that UNSUBSCRIBE may have met", func(st *story) {
-			st.lose(st.one, 5)
-			st.life.end = span{begun: 520, done: 600}
-		}, ""},
-		{"one is missing of a session that has ended", func(st *story) {
-			st.lose(st.one, 2)
-			st.session.ended, st.session.complete = span{5000, 5010}, false
-		}, ""},
-		{"two are exchanged", func(st *story) {
-			a, b := st.find(st.one, 2), st.find(st.one, 3)
-			a.counter, b.counter = b.counter, a.counter
-		}, kindOrder},
-		{"a QoS 1 message comes again on the next connection", func(st *story) { st.receive(st.again(st.one, 5)) }, ""},
-		{"a QoS 1 message comes twice on one connection", func(st *story) {
-			rc := st.again(st.one, 5)
-			rc.link--
-			st.receive(rc)
-		}, kindTwice},
-		{"the publisher sent it twice", func(st *story) {
-			st.one.sent[4].sends = 2
-			rc := st.again(st.one, 5)
-			rc.link--
-			rc.id = 99
-			st.receive(rc)
-		}, ""},
-		{"it comes again with another identifier", func(st *story) {
-			rc := st.again(st.one, 5)
-			rc.id = 99
-			st.receive(rc)
-		}, kindPacketID},
-		{"a QoS 2 message comes again", func(st *story) { st.receive(st.again(st.two, 5)) }, kindTwice},
-		{"its PUBLISH comes again before PUBREL", func(st *story) {
-			rc := st.again(st.two, 5)
-			rc.repeat = true
-			st.receive(rc)
-		}, ""},
-		{"what comes again goes back more often than connections broke", func(st *story) {
-			for range 4 {
-				st.receive(st.again(st.one, 5))
-			}
-		}, kindOrder},
-		{"resent messages are out of order", func(st *story) {
-			st.one.sent[3].sends, st.one.sent[4].sends = 2, 2
-			for _, n := range []int{5, 4, 5, 4, 5, 4} {
-				st.receive(st.again(st.one, n))
-			}
-		}, kindOrder},
-		{"a message was sent after UNSUBACK", func(st *story) { st.life.end = span{410, 420} }, kindUncalled},
-		{"a message was acknowledged before SUBSCRIBE", func(st *story) { st.life.start = span{160, 170} }, kindUncalled},
-		{"a message was sent after its session had ended", func(st *story) {
-			st.session.ended, st.session.complete = span{410, 420}, false
-		}, kindUncalled},
-		{"nothing is subscribed to", func(st *story) { st.life.filter = "other/#" }, kindUncalled},
-		{"a message comes with a lower QoS than granted", func(st *story) { st.find(st.two, 4).qos = 1 }, kindQoS},
-		{"a message comes with a higher QoS than granted", func(st *story) { st.life.qos = 1 }, kindQoS},
-		{"a will that was taken back", func(st *story) { st.one.sent[1].forbidden = true }, kindUncalled},
-		{"a retained message that was replaced before SUBSCRIBE", func(st *story) {
-			st.session.lives = append(st.session.lives, &life{filter: "r/#", qos: 1, start: span{400, 410}})
-			st.receive(receipt{stream: st.kept.index, counter: 1, link: 1, id: 77, qos: 1, retain: true})
-			st.session.complete = false
-		}, kindRetained},
-		{"a retained message that was the last", func(st *story) {
-			st.session.lives = append(st.session.lives, &life{filter: "r/#", qos: 1, start: span{400, 410}})
-			st.receive(receipt{stream: st.kept.index, counter: 3, link: 1, id: 77, qos: 1, retain: true})
-			st.session.complete = false
-		}, ""},
-	} {
+	for _, c := range mistakes {
 		t.Run(c.name, func(t *testing.T) {
 			st := newStory()
 			c.spoil(st)

@@ -31,7 +31,7 @@ func newRun(o options) *run {
 		keeper.streams = append(keeper.streams, r.newStream(&stream{topic: fmt.Sprint("r/", n), qos: 1 + byte(n%2), retain: true}))
 	}
 	r.others = append(r.others, keeper)
-	for i, delay := range []uint32{0, 0, 1} {
+	for i, delay := range []uint32{0, 0, 1, 0, 0} {
 		m := &mourner{client: r.newClient(fmt.Sprint("mourner-", i), i), delay: delay}
 		m.stream = r.newStream(&stream{topic: fmt.Sprint("w/", i), qos: 1 + byte(i%2), will: true})
 		r.others = append(r.others, m)

@@ -16,8 +16,8 @@ type mourner struct {
 const (
 	mournerStayMax = 300 * time.Millisecond
 	mournerLeaves  = 0.3 // with DISCONNECT
-	// delaySlack is how much longer than its delay a will may take to be published.
-	delaySlack = 3 * time.Second
+	// delaySlack covers the start of the broker, from which it may count.
+	delaySlack = 500 * time.Millisecond
 )
 
 // run goes on until the run drains. Its last connection takes its will back.
@@ -71,21 +71,35 @@ func (m *mourner) leaveInPeace() bool {
 }
 
 // vanishAfterAWhile ends the connection so that the will must be published: what was accepted is a promise. One with a
-// delay is a promise only if the client stays away for longer; until the run drains it must.
+// delay is a promise only if the client stays away for longer.
 func (m *mourner) vanishAfterAWhile(counter int) {
 	m.pause(mournerStayMax)
 	m.drop()
-	if m.delay > 0 {
-		timer := time.NewTimer(time.Duration(m.delay)*time.Second + delaySlack)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-m.r.over:
-			return
-		}
+	if m.delay > 0 && !m.awaitDelay() {
+		return
 	}
 	m.stream.change(counter, func(p *publication) { p.done, p.left = last, m.r.incarnation.Load() })
 	m.pause(mournerStayMax)
+}
+
+// awaitDelay waits until one incarnation of the broker has lived for the delay: one that was ended before it knew that
+// the client had gone can only count from its next start. It reports false if that does not happen for a long time.
+func (m *mourner) awaitDelay() bool {
+	const tries = 5
+	for range tries {
+		incarnation := m.r.incarnation.Load()
+		timer := time.NewTimer(time.Duration(m.delay)*time.Second + delaySlack)
+		select {
+		case <-timer.C:
+		case <-m.r.over:
+			timer.Stop()
+			return false
+		}
+		if incarnation == m.r.incarnation.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // last is the moment at which everything that was promised must have happened.

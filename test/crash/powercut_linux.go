@@ -77,9 +77,7 @@ func (p *powercut) kill() error {
 	old := p.folder
 	p.count++
 	p.folder = filepath.Join(p.top, fmt.Sprint(p.count))
-	lk := newLuck(p.rng)
-	debugLog(fmt.Sprintf("--- CUT pages %v names %v", lk.pages, lk.names))
-	if err := p.disk.cut(p.folder, lk); err != nil {
+	if err := p.disk.cut(p.folder, newLuck(p.rng)); err != nil {
 		return fmt.Errorf("power cut: %w", err)
 	}
 	return errors.Join(p.disk.close(), os.RemoveAll(old))

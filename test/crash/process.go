@@ -81,7 +81,6 @@ func (p *process) follow(cmd *exec.Cmd, out io.Reader) {
 
 // note keeps a line of the log. The lock is held.
 func (p *process) note(line string) {
-	debugLog(line)
 	p.log = append(p.log, line)
 	p.log = p.log[max(0, len(p.log)-logMax):]
 }

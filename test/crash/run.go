@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -293,17 +292,6 @@ func (r *run) summary() string {
 	return fmt.Sprintf("%d kills, %d messages acknowledged, %d received, %d resent from flight, %d duplicates (QoS 1), %d sessions ended, "+
 		"%d retained topics compared, slowest start %v, PENSTOCK_SEED=%d", c.kills.Load(), c.acknowledged.Load(), c.received.Load(), c.resent.Load(),
 		c.duplicates.Load(), c.sessionsEnded.Load(), c.retained.Load(), c.slowestStart.Round(time.Millisecond), r.seed)
-}
-
-// err joins the violations.
-func (r *run) err() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var errs []error
-	for _, v := range r.violations {
-		errs = append(errs, errors.New(v.String()))
-	}
-	return errors.Join(errs...)
 }
 
 // A door keeps clients away from a broker that is not ready for them.

@@ -99,7 +99,8 @@ func TestNoRoomAtAll(t *testing.T) {
 	d.leave(t, 0)
 	waiting := make(chan error, 1)
 	go func() {
-		waiting <- b.publish(t.Context(), publication{version: client.MQTT5, qos: 1, topic: "a/ledger", payload: "patient"}, patience)
+		p := publication{client: "patient", version: client.MQTT5, qos: 1, topic: "a/ledger", payload: "patient"}
+		waiting <- b.publish(t.Context(), p, patience)
 	}()
 	until(t, "a publisher waits", func() bool { return b.metric(t, "penstock_storage_waiting_writes") > 0 })
 	b.mustRefuse(t)
@@ -108,7 +109,7 @@ func TestNoRoomAtAll(t *testing.T) {
 	got := <-taken
 	select {
 	case err := <-waiting:
-		t.Errorf("the publisher that waited was told: %v", err)
+		t.Fatalf("the publisher that waited was told: %v", err)
 	default:
 	}
 	d.clear(t)
@@ -141,7 +142,8 @@ func TestEndWithoutRoom(t *testing.T) {
 			d.leave(t, 0)
 			told := make(chan error, 1)
 			go func() {
-				told <- b.publish(t.Context(), publication{version: client.MQTT311, qos: 1, topic: "a/ledger", payload: "late"}, patience)
+				p := publication{client: "late", version: client.MQTT311, qos: 1, topic: "a/ledger", payload: "late"}
+				told <- b.publish(t.Context(), p, patience)
 			}()
 			until(t, "a publisher waits", func() bool { return b.metric(t, "penstock_storage_waiting_writes") > 0 })
 			end(t, b)

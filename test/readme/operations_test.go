@@ -16,7 +16,7 @@ import (
 var (
 	metric  = regexp.MustCompile(`(?m)^# TYPE (penstock_\S+)`)
 	average = regexp.MustCompile(`/(5|15)min$`)
-	quoted  = regexp.MustCompile("`([^`]+)`")
+	quoted  = regexp.MustCompile("`([^`\n]+)`") // not the fences of blocks
 )
 
 // docs/operations.md names every limit, metric, reason and $SYS topic that there is, and no metric or topic that there is not.

@@ -1,0 +1,6 @@
+//go:build !race
+
+package badger_test
+
+// raceEnabled tells that the test was built with -race.
+const raceEnabled = false
