@@ -1,6 +1,7 @@
 # make test    everything that must pass; sets up what it needs (see .ci/setup)
 # make race    the tests again and again under the race detector, in random order
 # make fuzz    each fuzz target for FUZZTIME
+# make crash   KILLS kills of the broker under load; make powercut, CUTS power cuts; make crash-bites, their proof
 # make bench   this broker beside mosquitto; writes the tables of docs/performance.md (about half an hour, on a machine
 #              that does nothing else): make bench BENCH='--cases live --rounds 5'
 # make benchmarks  the Go benchmarks
@@ -11,6 +12,8 @@
 GO       ?= go
 FUZZTIME ?= 10m
 ROUNDS   ?= 5
+KILLS    ?= 500
+CUTS     ?= 200
 BENCH    ?=
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -24,7 +27,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The version comes from VERSION, so a checkout whose owner git distrusts builds too.
 BUILD := $(GO) build -buildvcs=false
 
-.PHONY: test setup check build race fuzz bench benchmarks spec dist image-root clean
+.PHONY: test setup check build race crash powercut crash-bites fuzz bench benchmarks spec dist image-root clean
 
 # The last lines are go test's own.
 test: setup check build
@@ -49,6 +52,16 @@ build:
 
 race:
 	$(GO) test -race -count=$(ROUNDS) -shuffle=on -timeout 60m ./...
+
+# Kills of the broker process under load, power cuts, and the proof that both find what they are there for.
+crash:
+	KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 2h -run '^TestKill$$' ./test/crash
+
+powercut:
+	CUTS=$(CUTS) $(GO) test -count=1 -v -timeout 2h -run '^TestPowerCut$$' ./test/crash
+
+crash-bites:
+	BITES=1 $(GO) test -count=1 -v -timeout 2h -run 'Fault|WithoutSync' ./test/crash
 
 fuzz:
 	@for package in $$($(GO) list ./...); do \

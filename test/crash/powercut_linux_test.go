@@ -18,6 +18,7 @@ func TestPowerCut(t *testing.T) {
 
 // storage.sync: interval and never lose acknowledged messages in a power cut, as their documentation says: and this test finds it.
 func TestPowerCutWithoutSyncIsFound(t *testing.T) {
+	needBites(t)
 	needWatch(t)
 	for _, sync := range []string{"interval", "never"} {
 		t.Run(sync, func(t *testing.T) {
