@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -36,7 +37,7 @@ func (b *inbox) resumed() {
 // receive takes a PUBLISH.
 func (s *subscriber) receive(in packets.Packet) error {
 	if in.TopicName == endTopic {
-		s.seenEnd = true
+		s.seenEnd, s.endSeen = true, time.Now()
 		return s.link.write(encodeAck(packet.PUBACK, s.version, in.PacketID))
 	}
 	a := arrival{id: in.PacketID, qos: in.FixedHeader.Qos}

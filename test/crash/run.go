@@ -195,7 +195,7 @@ func (r *run) wait(d time.Duration) bool {
 func (r *run) drain(publishing, subscribing <-chan struct{}) {
 	close(r.draining)
 	for _, s := range r.subscribers {
-		if !r.await(s.ready, s.id+" has not got what it had in flight") {
+		if !r.await(s.ready, s.id+" does not get its subscriptions") {
 			return
 		}
 	}

@@ -1,6 +1,8 @@
 package crash
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -31,6 +33,9 @@ const (
 	subscriberTurns  = 0.05 // that it subscribes or unsubscribes
 	holds            = 0.1  // that it begins to keep acknowledgements back, or ends it
 	receiveMaximum   = 40   // of MQTT 5 subscribers, so that queues back up
+
+	// releasePatience is how long PUBREL may take.
+	releasePatience = 20 * time.Second
 )
 
 // A subscriber keeps a session, or begins new ones, and writes down what it receives.
@@ -47,6 +52,7 @@ type subscriber struct {
 	lastID   uint16
 	holding  bool // it keeps acknowledgements back
 	seenEnd  bool
+	endSeen  time.Time
 }
 
 // A request is a SUBSCRIBE or UNSUBSCRIBE to be acknowledged.
@@ -177,9 +183,9 @@ func (s *subscriber) serve() (how breakOff, done bool) {
 		if s.r.isDraining() && s.session.volatile {
 			return leave, false // what ends with this connection cannot be complete
 		}
-		if s.r.isDraining() && s.idle() {
+		if s.r.isDraining() && len(s.requests) == 0 {
 			s.sayReady()
-			if s.seenEnd {
+			if s.seenEnd && s.settled() {
 				return stay, true
 			}
 		}
@@ -202,9 +208,18 @@ func (s *subscriber) serve() (how breakOff, done bool) {
 	}
 }
 
-// idle reports whether nothing is owed by either side.
-func (s *subscriber) idle() bool {
-	return len(s.requests) == 0 && len(s.inbox.owed) == 0 && len(s.inbox.expected) == 0 && len(s.inbox.received) == 0
+// settled reports whether nothing is owed by either side, once everything has been delivered. What the broker still owes then does not
+// come any more, except PUBREL, which waits for the store.
+func (s *subscriber) settled() bool {
+	if len(s.inbox.expected) > 0 {
+		s.r.report(kindResend, "%s: %d messages in flight are not sent again, the first is %s", s.id, len(s.inbox.expected), s.r.name(s.inbox.expected[0]))
+		s.inbox.expected = nil
+	}
+	if len(s.inbox.received) > 0 && time.Since(s.endSeen) > releasePatience {
+		s.r.report(kindLost, "%s: there is no PUBREL for %v", s.id, slices.Collect(maps.Keys(s.inbox.received)))
+		clear(s.inbox.received)
+	}
+	return len(s.inbox.owed) == 0 && len(s.inbox.received) == 0
 }
 
 func (s *subscriber) sayReady() {
