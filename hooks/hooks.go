@@ -244,4 +244,20 @@ type Broker interface {
 	// Recheck forgets every kept authorization and asks again for live subscriptions: those now
 	// refused stop receiving.
 	Recheck()
+
+	// OpenQueue opens the durable queue that a hook calls name, making it if there is none. Messages that were in it
+	// when the broker stopped are there; its feeds are not and must be set up again. It fails if the queue is open.
+	// made, if not nil, is called once a new queue is on disk, or with the reason why it is not; of one that was there, it is called at once.
+	OpenQueue(hook, name string, in Intake, made func(error)) (Queue, error)
+	// Queues lists the names of a hook's queues, open or not. A hook deletes those that it does not want any more by opening them.
+	Queues(hook string) []string
+	// Save writes records of a hook, all or none. done, if not nil, is called once they are on disk, or with the reason why not.
+	Save(hook string, records []Record, done func(error))
+	// Saved visits the records of a hook as they were when the broker started, in no order. It may be called only from Start.
+	Saved(hook string, visit func(key string, value []byte))
+	// Serve has a hook serve subscriptions by itself: the broker keeps them in their sessions and tells m of them, and
+	// routes nothing to them. filter is a whole shared subscription, "$share/<name>/<filter>", or a prefix that begins with $ and ends with a slash, such
+	// as "$channel/", for all filters that begin with it. It fails if filter is served already. After release those of a share get messages
+	// from the broker again.
+	Serve(filter string, m Members) (release func(), err error)
 }

@@ -37,7 +37,8 @@ type Waiter interface {
 // A Store keeps records. Its methods are safe for concurrent use.
 type Store interface {
 	// Load hands every record to v, once, before any other method is called:
-	// sessions first, then their subscriptions, their queues in order, then retained messages.
+	// sessions first, then their subscriptions, their queues in order, then retained messages. The records
+	// of hooks may come anywhere.
 	Load(v Visitor) error
 	// Notify sets the function called after each group of Waiters. It is called once, before the first write.
 	Notify(f func())
@@ -46,7 +47,8 @@ type Store interface {
 	// gets nothing, and its Seq is 0. It sets the Seq of each before the waiter hears of it (before it
 	// returns, if not pending). If received is not nil, the record that this packet identifier was received
 	// (QoS 2) is written in the same atomic step; if retain is set, m also becomes the retained message of
-	// its topic (or deletes it, when the payload is empty).
+	// its topic (or deletes it, when the payload is empty). With nobody to get it and nothing else to write, the waiter still
+	// hears after those before it.
 	Enqueue(e *Enqueue, w Waiter) (pending bool, err error)
 	// Update writes changes, all or none. w may be nil if nobody waits.
 	Update(changes []Change, w Waiter) (pending bool, err error)
@@ -77,6 +79,7 @@ type Enqueue struct {
 	To       []Entry
 	Received *Received // nil unless the message came with QoS 2 from a durable session
 	Retain   bool
+	Changes  []Change // written in the same atomic step
 }
 
 // An Entry is one message in one queue.
@@ -108,7 +111,8 @@ const (
 	Done                     // acknowledged, refused, expired or dropped: forget it
 )
 
-// An Ack moves one entry of one queue on.
+// An Ack moves one entry of one queue on. It is a Change too, for when that must happen together with something
+// else.
 type Ack struct {
 	Session  string
 	Seq      uint64
@@ -119,8 +123,11 @@ type Ack struct {
 type Session struct {
 	// ID is the session's own: no other session ever has it, not even a later one of the same client. So a
 	// write that comes late cannot reach the wrong one.
-	ID             string
-	ClientID       string
+	ID       string
+	ClientID string
+	// Hook is empty for a client's session. Else the queue belongs to the hook of that name, which calls it ClientID;
+	// then it has no subscriptions and never expires.
+	Hook           string
 	Username       string // of the last client, for receive authorization
 	Groups         []string
 	CommonName     string
@@ -151,8 +158,8 @@ type Subscription struct {
 	ID                uint32 // subscription identifier, 0 is none
 }
 
-// A Change is one of PutSession, DeleteSession, PutSubscription, DeleteSubscription, PutRetained,
-// DeleteRetained, PutReceived, DeleteReceived and PutCounters.
+// A Change is one of Ack, PutSession, DeleteSession, PutSubscription, DeleteSubscription, PutRetained,
+// DeleteRetained, PutReceived, DeleteReceived, PutCounters, PutHookRecord and DeleteHookRecord.
 type Change interface{ change() }
 
 // The changes that Update takes.
@@ -176,8 +183,18 @@ type (
 	PutCounters struct{ Values map[string]uint64 }
 	// DeleteReceived forgets a QoS 2 packet identifier: its PUBREL came.
 	DeleteReceived struct{ Received Received }
+	// PutHookRecord writes what a hook keeps under a key, replacing what was there.
+	PutHookRecord struct {
+		Hook, Key string
+		Value     []byte
+	}
+	// DeleteHookRecord removes it. Unknown is harmless.
+	DeleteHookRecord struct{ Hook, Key string }
 )
 
+func (Ack) change()                {}
+func (PutHookRecord) change()      {}
+func (DeleteHookRecord) change()   {}
 func (PutSession) change()         {}
 func (DeleteSession) change()      {}
 func (PutSubscription) change()    {}
@@ -212,4 +229,5 @@ type Visitor interface {
 	Queue(q Queue) error
 	Retained(m *packet.Message) error
 	Counters(values map[string]uint64) error
+	HookRecord(hook, key string, value []byte) error
 }
