@@ -79,7 +79,7 @@ type Enqueue struct {
 	To       []Entry
 	Received *Received // nil unless the message came with QoS 2 from a durable session
 	Retain   bool
-	Changes  []Change // written in the same atomic step
+	Changes  []Change // made after all this, in the same atomic step
 }
 
 // An Entry is one message in one queue.
@@ -229,5 +229,6 @@ type Visitor interface {
 	Queue(q Queue) error
 	Retained(m *packet.Message) error
 	Counters(values map[string]uint64) error
+	// HookRecord tells what a hook keeps. value is the Visitor's own.
 	HookRecord(hook, key string, value []byte) error
 }

@@ -89,3 +89,6 @@ func (nobody) Retained(*packet.Message) error { return nil }
 
 // Counters implements storage.Visitor.
 func (nobody) Counters(map[string]uint64) error { return nil }
+
+// HookRecord implements storage.Visitor.
+func (nobody) HookRecord(string, string, []byte) error { return nil }

@@ -106,6 +106,7 @@ func FuzzRecords(f *testing.F) {
 	for _, seed := range [][]byte{
 		b.head(), q.encodeState(3), g.encodeAcks(), encodeRetained(m), encodePlace(place{1, 2, 3}), encodeCounter("n", 1),
 		encodeSession(&storage.Session{ID: "a", Groups: []string{"g"}, Will: &storage.Will{Message: m}}), encodeWatermark(9),
+		encodeHookRecord(&storage.PutHookRecord{Hook: "h", Key: "k", Value: []byte("v")}),
 		encodeSubscription(&storage.Subscription{Filter: "f", ID: 3}), encodeJournal([]record{{[]byte("k"), []byte("v")}, {key: []byte("d")}}),
 	} {
 		f.Add(seed[sealedBytes:])
@@ -117,6 +118,7 @@ func FuzzRecords(f *testing.F) {
 		decodeRetainedRecord(record)
 		decodeCounter(record)
 		decodeWatermark(record)
+		decodeHookRecord(record)
 		decodeAcks(record)
 		decodeJournal(record)
 		newQueue("a", 1).decodeState(record)
@@ -127,55 +129,6 @@ func FuzzRecords(f *testing.F) {
 		}
 		newLoaded(&h, make([]byte, h.length))
 	})
-}
-
-// A write of more records than a transaction takes is there whole, also if the process dies in the middle of it.
-func TestJournal(t *testing.T) {
-	path := t.TempDir()
-	s := openForTest(t, Options{Path: path, Sync: SyncNever})
-	const count = 30_000
-	changes := []storage.Change{storage.PutSession{Session: storage.Session{ID: "a"}}}
-	for i := range count {
-		changes = append(changes, storage.PutSubscription{Subscription: storage.Subscription{Session: "a", Filter: fmt.Sprint("filter/", i)}})
-	}
-	if _, err := s.Update(changes, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = openForTest(t, Options{Path: path})
-	if n := subscriptions(t, s); n != count {
-		t.Fatalf("%d subscriptions", n)
-	}
-	// As if it had died after the journal.
-	q := s.sessions["a"]
-	late := []record{{subscriptionKey(q.handle, "late"), encodeSubscription(&storage.Subscription{Filter: "late"})}}
-	if err := s.commitOnce([]record{{[]byte{keyJournal}, encodeJournal(late)}}); err != nil {
-		t.Fatal(err)
-	}
-	s.Close()
-	s = openForTest(t, Options{Path: path})
-	if n := subscriptions(t, s); n != count+1 {
-		t.Errorf("%d subscriptions after the journal", n)
-	}
-}
-
-// counter counts subscriptions.
-type counter struct {
-	nobody
-	count int
-}
-
-func (c *counter) Subscription(storage.Subscription) error { c.count++; return nil }
-
-func subscriptions(t *testing.T, s *Store) int {
-	t.Helper()
-	var c counter
-	if err := s.Load(&c); err != nil {
-		t.Fatal(err)
-	}
-	return c.count
 }
 
 // An fsync error that Badger only logs fails the write.

@@ -16,8 +16,8 @@ const (
 	// partBytes is the largest value: Badger writes a transaction into a mapped value log file of twice
 	// valueLogFileSize, and must never have to remap it under its readers.
 	partBytes = 4 << 20
-	// journalMax bounds the small records of one group, which must fit a value.
-	journalMax = valueLogFileSize - 1<<20
+	// transactionBytes is the most that one transaction writes, for the same reason.
+	transactionBytes = valueLogFileSize - 1<<20
 )
 
 func partCount(length int) int { return (length + partBytes - 1) / partBytes }
@@ -103,7 +103,7 @@ func (s *Store) commit(g *group) error {
 			return err
 		}
 	}
-	if err := s.commitRecords(records); err != nil {
+	if err := s.commitRecords(g.id, records); err != nil {
 		return err
 	}
 	if s.options.Sync == SyncAlways {
@@ -162,33 +162,13 @@ func (s *Store) commitParts(b blob) error {
 	return nil
 }
 
-// commitRecords writes records all or none: in a transaction, or, where they are too many, with a journal before.
-func (s *Store) commitRecords(records []record) error {
+// commitRecords writes the records of group id all or none: in a transaction, or, where they are too many, with a journal before.
+func (s *Store) commitRecords(id uint64, records []record) error {
 	err := s.commitOnce(records)
 	if !errors.Is(err, badger.ErrTxnTooBig) {
 		return err
 	}
-	journal := encodeJournal(records)
-	if len(journal) > journalMax {
-		return fmt.Errorf("%w: %d bytes of records", errTooLarge, len(journal))
-	}
-	if err := s.commitOnce([]record{{[]byte{keyJournal}, journal}}); err != nil {
-		return err
-	}
-	return s.replay(records)
-}
-
-// replay writes records that a journal holds, and deletes it.
-func (s *Store) replay(records []record) error {
-	const some = 1000
-	for len(records) > 0 {
-		n := min(some, len(records))
-		if err := s.commitSome(records[:n]); err != nil {
-			return err
-		}
-		records = records[n:]
-	}
-	return s.commitOnce([]record{{[]byte{keyJournal}, nil}})
+	return s.commitJournal(id, records)
 }
 
 // commitSome writes records in as many transactions as it takes.
@@ -206,6 +186,13 @@ func (s *Store) commitSome(records []record) error {
 
 // commitOnce writes records in one transaction, and returns when they are as safe as the sync mode says.
 func (s *Store) commitOnce(records []record) error {
+	bytes := 0
+	for _, r := range records {
+		bytes += len(r.key) + len(r.value)
+	}
+	if bytes > transactionBytes {
+		return badger.ErrTxnTooBig
+	}
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	for _, r := range records {

@@ -34,7 +34,8 @@ func (w teller) Stored(err error) {
 }
 
 // playChurn writes and acknowledges until it is killed. It prints "sent id seq" and "done id seq" when that is on disk, and
-// "doing id seq" before an acknowledgement is asked for. The payload of a message is its number.
+// "doing id seq" before an acknowledgement is asked for. The payload of a message is its number. Each has a record of a hook with it that
+// is the last number. Every fourth message is moved to another queue.
 func playChurn(path string) error {
 	s, err := badger.Open(badger.Restless(badger.Options{Path: path}))
 	if err != nil {
@@ -77,13 +78,23 @@ type churner struct {
 
 func (c *churner) run() {
 	s, id := c.store, c.id
-	s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: id}}}, nil)
+	s.Update([]storage.Change{
+		storage.PutSession{Session: storage.Session{ID: id}}, storage.PutSession{Session: storage.Session{ID: movedTo(id), Hook: "h"}},
+	}, nil)
 	for next := c.next; ; next++ {
 		payload := fmt.Appendf(nil, "%d%s", next, strings.Repeat(" ", c.random.IntN(2000)))
-		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: payload}, To: []storage.Entry{{Session: id, QoS: 1}}}
+		last := storage.PutHookRecord{Hook: "h", Key: id, Value: fmt.Append(nil, next)}
+		e := &storage.Enqueue{
+			Message: &packet.Message{Topic: "t", Payload: payload}, To: []storage.Entry{{Session: id, QoS: 1}}, Changes: []storage.Change{last},
+		}
 		s.Enqueue(e, teller(fmt.Sprint("sent ", id, " ", next)))
-		if next > 20 {
-			seq := next - 20 + c.random.Uint64N(20)
+		if next <= 20 {
+			continue
+		}
+		if seq := next - 20; seq%moveEvery == 0 {
+			c.move(seq)
+		}
+		if seq := next - 20 + c.random.Uint64N(20); seq%moveEvery != 0 {
 			w := newWaiter()
 			fmt.Println("doing", id, seq)
 			if _, err := s.Ack(storage.Ack{Session: id, Seq: seq, Progress: storage.Done}, w); err == nil && <-w == nil {
@@ -93,16 +104,35 @@ func (c *churner) run() {
 	}
 }
 
+// moveEvery is the distance between numbers that are moved, and not acknowledged otherwise.
+const moveEvery = 4
+
+func movedTo(id string) string { return "moved " + id }
+
+// move sends a message on and is done with it in one step, as moving it to a dead letter does.
+func (c *churner) move(seq uint64) {
+	c.store.Enqueue(&storage.Enqueue{
+		Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, seq)},
+		To:      []storage.Entry{{Session: movedTo(c.id), QoS: 1}},
+		Changes: []storage.Change{storage.Ack{Session: c.id, Seq: seq, Progress: storage.Done}},
+	}, teller(fmt.Sprint("moved ", c.id, " ", seq)))
+}
+
 // A ledger is what a churning process told before it was killed.
 type ledger struct {
 	sent        map[string]uint64          // the last number on disk
 	doing, done map[string]map[uint64]bool // acknowledgements asked for, and on disk
+	moved       map[string]map[uint64]bool // moves on disk
 }
 
 func newLedger() *ledger {
-	l := &ledger{sent: make(map[string]uint64), doing: make(map[string]map[uint64]bool), done: make(map[string]map[uint64]bool)}
+	l := &ledger{
+		sent: make(map[string]uint64), doing: make(map[string]map[uint64]bool), done: make(map[string]map[uint64]bool),
+		moved: make(map[string]map[uint64]bool),
+	}
 	for i := range churnSessions {
-		l.doing[fmt.Sprint(i)], l.done[fmt.Sprint(i)] = make(map[uint64]bool), make(map[uint64]bool)
+		id := fmt.Sprint(i)
+		l.doing[id], l.done[id], l.moved[id] = make(map[uint64]bool), make(map[uint64]bool), make(map[uint64]bool)
 	}
 	return l
 }
@@ -122,6 +152,8 @@ func (l *ledger) read(t *testing.T, r io.Reader) {
 			l.doing[words[1]][seq] = true
 		case "done":
 			l.done[words[1]][seq] = true
+		case "moved":
+			l.moved[words[1]][seq] = true
 		default:
 			t.Errorf("the process said %q", lines.Text())
 		}
@@ -134,26 +166,65 @@ func (l *ledger) check(t *testing.T, s *badger.Store) {
 	for _, loss := range s.Report().Losses {
 		t.Errorf("reported: %v", loss)
 	}
+	v := &found{hooks: make(map[string]string)}
+	if err := s.Load(v); err != nil {
+		t.Fatal(err)
+	}
 	for i := range churnSessions {
 		id := fmt.Sprint(i)
 		there := make(map[uint64]bool)
-		err := s.Read(id, 1, storage.ReadLimit{Entries: 1 << 30, Bytes: 1 << 40}, func(e storage.Entry, _ storage.Progress, m *packet.Message) bool {
+		l.visit(t, s, id, func(e storage.Entry, payload string) {
 			there[e.Seq] = true
-			if got := strings.TrimRight(string(m.Payload), " "); got != fmt.Sprint(e.Seq) {
-				t.Errorf("session %s: number %d is message %s", id, e.Seq, got)
+			if payload != fmt.Sprint(e.Seq) {
+				t.Errorf("session %s: number %d is message %s", id, e.Seq, payload)
 			}
-			return true
 		})
-		if err != nil {
-			t.Error(err)
-		}
+		l.checkMoves(t, s, id, there)
 		for seq := uint64(1); seq <= l.sent[id]; seq++ {
 			if l.done[id][seq] && there[seq] {
 				t.Errorf("session %s: number %d came back", id, seq)
 			}
-			if !l.doing[id][seq] && !there[seq] {
+			if !l.doing[id][seq] && !there[seq] && seq%moveEvery != 0 {
 				t.Errorf("session %s: number %d is lost", id, seq)
 			}
+		}
+	}
+	for _, q := range v.queues {
+		if last := fmt.Sprint(q.Next - 1); v.hooks[q.Session] != last && !strings.HasPrefix(q.Session, movedTo("")) && q.Next > 1 {
+			t.Errorf("session %s: the last number is %s, and the record that was written with it says %s", q.Session, last, v.hooks[q.Session])
+		}
+	}
+}
+
+// visit reads a whole queue.
+func (l *ledger) visit(t *testing.T, s *badger.Store, id string, take func(e storage.Entry, payload string)) {
+	t.Helper()
+	all := storage.ReadLimit{Entries: 1 << 30, Bytes: 1 << 40}
+	if err := s.Read(id, 1, all, func(e storage.Entry, _ storage.Progress, m *packet.Message) bool {
+		take(e, strings.TrimRight(string(m.Payload), " "))
+		return true
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkMoves compares what is in a queue with what was moved from it: each number is in one of the two.
+func (l *ledger) checkMoves(t *testing.T, s *badger.Store, id string, there map[uint64]bool) {
+	t.Helper()
+	came := make(map[uint64]bool)
+	l.visit(t, s, movedTo(id), func(e storage.Entry, payload string) {
+		seq, _ := strconv.ParseUint(payload, 10, 64)
+		if came[seq] || there[seq] {
+			t.Errorf("session %s: number %d was moved, and is there twice", id, seq)
+		}
+		came[seq] = true
+	})
+	for seq := uint64(moveEvery); seq <= l.sent[id]; seq += moveEvery {
+		if !came[seq] && !there[seq] {
+			t.Errorf("session %s: number %d was moved and is nowhere", id, seq)
+		}
+		if !came[seq] && l.moved[id][seq] {
+			t.Errorf("session %s: number %d was moved and is not where it should be", id, seq)
 		}
 	}
 }

@@ -9,7 +9,6 @@ var (
 	ErrAbsent    = errors.New("no store is there")                      // and Options.Existing, or Check, was to find one
 	ErrInUse     = errors.New("in use by another process")              // another broker has it open
 	ErrNotEmpty  = errors.New("folder is not empty")                    // Restore writes to a new one only
-	errTooLarge  = errors.New("too large for one write")
 	errMalformed = errors.New("malformed record")
 	errChecksum  = errors.New("checksum differs")
 )

@@ -329,7 +329,23 @@ func openCut(t *testing.T, crashed, name string, at int, sent []string) {
 // found keeps what Load tells of queues.
 type found struct {
 	nobody
-	queues []storage.Queue
+	queues   []storage.Queue
+	sessions []storage.Session
+	hooks    map[string]string // values of hooks' records, by key; nil if nobody wants them
+}
+
+// Session implements storage.Visitor.
+func (f *found) Session(r storage.Session) error {
+	f.sessions = append(f.sessions, r)
+	return nil
+}
+
+// HookRecord implements storage.Visitor.
+func (f *found) HookRecord(_, key string, value []byte) error {
+	if f.hooks != nil {
+		f.hooks[key] = string(value)
+	}
+	return nil
 }
 
 // Queue implements storage.Visitor.

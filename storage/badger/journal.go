@@ -2,13 +2,49 @@ package badger
 
 import (
 	"encoding/binary"
+	"errors"
 
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// encodeJournal writes records into one, so that they are all written or none although a transaction cannot take them.
+// commitJournal writes records all or none although a transaction cannot take them: into a journal, which lies in parts under
+// the id of the group, then the record that says so, then themselves. A crash before that record leaves nothing, one after it all.
+func (s *Store) commitJournal(id uint64, records []record) error {
+	journal := encodeJournal(records)
+	if err := s.commitParts(blob{id, journal}); err != nil {
+		return err
+	}
+	p := place{id: id, length: uint64(len(journal)), sum: checksum(journal)}
+	if err := s.commitOnce([]record{{[]byte{keyJournal}, encodePlace(p)}}); err != nil {
+		return err
+	}
+	return s.replay(p, records)
+}
+
+// replay writes records that a journal holds, and deletes it.
+func (s *Store) replay(p place, records []record) error {
+	const some = 1000
+	for len(records) > 0 {
+		n := min(some, len(records))
+		if err := s.commitSome(records[:n]); err != nil {
+			return err
+		}
+		records = records[n:]
+	}
+	gone := []record{{key: []byte{keyJournal}}}
+	for part := range partCount(int(p.length)) {
+		gone = append(gone, record{key: bodyKey(p.id, part)})
+	}
+	return s.commitOnce(gone)
+}
+
+// encodeJournal writes records into one.
 func encodeJournal(records []record) []byte {
-	b := newRecord(0)
+	size := 16
+	for _, r := range records {
+		size += len(r.key) + len(r.value) + 16
+	}
+	b := newRecord(size)
 	b = binary.AppendUvarint(b, uint64(len(records)))
 	for _, r := range records {
 		b = appendBytes(b, r.key)
@@ -53,11 +89,28 @@ func (s *Store) finishJournal() error {
 	if err != nil {
 		return err
 	}
-	records, err := decodeJournal(rec)
+	p, records, err := s.readJournal(rec)
 	if err != nil { // it was whole when it was written, so its group was acknowledged, or a part of it
 		s.keepAside([]byte{keyJournal})
+		for part := range partCount(int(p.length)) {
+			s.keepAside(bodyKey(p.id, part))
+		}
 		s.lostLocked(Loss{What: "journal: " + err.Error()})
 		records = nil
 	}
-	return s.replay(records)
+	return s.replay(p, records)
+}
+
+// readJournal reads the journal that a record says is there.
+func (s *Store) readJournal(rec []byte) (p place, records []record, err error) {
+	m, p, err := decodeRetainedRecord(rec)
+	if err != nil || m != nil {
+		return place{}, nil, errors.Join(errMalformed, err)
+	}
+	data, err := s.readParts(p)
+	if err != nil {
+		return p, nil, err
+	}
+	records, err = decodeJournal(data)
+	return p, records, err
 }

@@ -11,6 +11,7 @@ const (
 	keyBody         = 'b' // + id + part: the messages of a chunk, or a large retained message
 	keyHead         = 'h' // + id: what is in a chunk, for which queues
 	keyJournal      = 'j' // a group too large for one transaction
+	keyHook         = 'k' // + hook and key: what a hook keeps
 	keyCounter      = 'n' // + name
 	keyQueue        = 'q' // + handle: the state of a queue at a checkpoint
 	keySession      = 's' // + handle
@@ -40,6 +41,11 @@ func nameKey(prefix []byte, name string) []byte {
 }
 
 func retainedKey(topic string) []byte { return nameKey([]byte{keyRetained}, topic) }
+
+// hookKey is the key of a hook's record. The hook's length stands in front, so that no two pairs are one name.
+func hookKey(hook, key string) []byte {
+	return nameKey([]byte{keyHook}, string(appendText(nil, hook))+key)
+}
 
 func subscriptionKey(handle uint64, filter string) []byte {
 	return nameKey(idKey(keySubscription, handle), filter)

@@ -19,6 +19,7 @@ func (s *Store) Load(v storage.Visitor) error {
 	}
 	for _, visit := range []func(storage.Visitor) error{
 		s.visitSessions, s.visitSubscriptions, s.visitReceived, s.visitQueues, s.visitRetained, s.visitCounters,
+		s.visitHookRecords,
 	} {
 		if err := visit(v); err != nil {
 			return err
@@ -138,6 +139,15 @@ func (s *Store) visitRetained(v storage.Visitor) error {
 
 // readPlace reads a large retained message.
 func (s *Store) readPlace(p place) (*packet.Message, error) {
+	data, err := s.readParts(p)
+	if err != nil {
+		return nil, err
+	}
+	return decodeRetained(data)
+}
+
+// readParts reads a value that was too large for one record.
+func (s *Store) readParts(p place) ([]byte, error) {
 	var data []byte
 	if err := s.db.View(func(txn *badger.Txn) (err error) {
 		data, err = joinParts(txn, p.id, int(p.length))
@@ -148,7 +158,7 @@ func (s *Store) readPlace(p place) (*packet.Message, error) {
 	if uint64(len(data)) != p.length || checksum(data) != p.sum {
 		return nil, errChecksum
 	}
-	return decodeRetained(data)
+	return data, nil
 }
 
 func (s *Store) placeTopic(p place) (string, error) {
@@ -157,6 +167,16 @@ func (s *Store) placeTopic(p place) (string, error) {
 		return "", err
 	}
 	return m.Topic, nil
+}
+
+func (s *Store) visitHookRecords(v storage.Visitor) error {
+	return s.visitEach(keyHook, func(_, value []byte) error {
+		p, err := decodeHookRecord(value)
+		if err != nil {
+			return err
+		}
+		return passOn(v.HookRecord(p.Hook, p.Key, p.Value))
+	})
 }
 
 func (s *Store) visitCounters(v storage.Visitor) error {

@@ -180,6 +180,7 @@ func (nobody) Received(storage.Received) error         { return nil }
 func (nobody) Queue(storage.Queue) error               { return nil }
 func (nobody) Retained(*packet.Message) error          { return nil }
 func (nobody) Counters(map[string]uint64) error        { return nil }
+func (nobody) HookRecord(_, _ string, _ []byte) error  { return nil }
 
 // A million messages stay on disk, not in memory; they are there soon after a kill, and their room comes back while
 // the store runs.

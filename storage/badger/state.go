@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/penstockmq/penstock/broker/packet"
@@ -25,6 +26,7 @@ func encodeSession(s *storage.Session) []byte {
 	b = append(b, s.Version)
 	b = binary.LittleEndian.AppendUint32(b, s.ExpiryInterval)
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.Disconnected))
+	b = appendText(b, s.Hook)
 	return seal(appendWill(b, s.Will))
 }
 
@@ -55,6 +57,7 @@ func decodeSession(record []byte) (storage.Session, error) {
 	s.Version = c.byte()
 	s.ExpiryInterval = c.uint32()
 	s.Disconnected = int64(c.uint64())
+	s.Hook = c.text()
 	flags := c.byte()
 	if flags&willPresent == 0 {
 		return s, c.end()
@@ -167,6 +170,27 @@ func decodeCounter(record []byte) (name string, value uint64, err error) {
 		return "", 0, errMalformed
 	}
 	return string(c.rest), value, nil
+}
+
+func encodeHookRecord(p *storage.PutHookRecord) []byte {
+	b := newRecord(16 + len(p.Hook) + len(p.Key) + len(p.Value))
+	b = appendText(appendText(b, p.Hook), p.Key)
+	return seal(append(b, p.Value...))
+}
+
+// decodeHookRecord reads what encodeHookRecord wrote. The value shares nothing with the record.
+func decodeHookRecord(record []byte) (p storage.PutHookRecord, err error) {
+	b, err := unseal(record)
+	if err != nil {
+		return p, err
+	}
+	c := cursor{rest: b}
+	p.Hook, p.Key = c.text(), c.text()
+	if c.bad {
+		return p, errMalformed
+	}
+	p.Value = bytes.Clone(c.rest)
+	return p, nil
 }
 
 func encodeWatermark(id uint64) []byte {

@@ -11,7 +11,7 @@ import (
 func (s *Store) Enqueue(e *storage.Enqueue, w storage.Waiter) (pending bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.refuseLocked(true); err != nil {
+	if err := s.refuseLocked(s.enqueueNeedsRoomLocked(e)); err != nil {
 		return false, err
 	}
 	g := s.openLocked()
@@ -23,8 +23,16 @@ func (s *Store) Enqueue(e *storage.Enqueue, w storage.Waiter) (pending bool, err
 	if e.Retain {
 		s.retainLocked(g, e.Message)
 	}
+	for _, c := range e.Changes {
+		s.applyLocked(g, c)
+	}
 	s.addedLocked(g, before, w)
 	return true, nil
+}
+
+// enqueueNeedsRoomLocked reports whether an Enqueue adds something.
+func (s *Store) enqueueNeedsRoomLocked(e *storage.Enqueue) bool {
+	return len(e.To) > 0 || e.Received != nil || e.Retain && len(e.Message.Payload) > 0 || s.needsRoomLocked(e.Changes)
 }
 
 // enqueueLocked puts the message in the chunk that is filled, if anybody known is to get it.
@@ -80,23 +88,26 @@ func (s *Store) Ack(a storage.Ack, w storage.Waiter) (pending bool, err error) {
 	if err := s.refuseLocked(false); err != nil {
 		return false, err
 	}
-	q := s.sessions[a.Session]
-	moves := q != nil && q.moves(a.Seq, a.Progress)
-	if !moves && w == nil {
+	q := s.movesLocked(a)
+	if q == nil && w == nil {
 		return false, nil
 	}
 	g := s.openLocked() // a Waiter hears after those before it, even if there is nothing to write
 	before := g.bytes
-	if moves {
+	if q != nil {
 		s.ackLocked(g, q, a.Seq, a.Progress)
 	}
 	s.addedLocked(g, before, w)
 	return true, nil
 }
 
-// moves reports whether an acknowledgement says something new.
-func (q *queue) moves(seq uint64, p storage.Progress) bool {
-	return seq != 0 && seq < q.next && p <= storage.Done && q.marks.get(seq) < p
+// movesLocked is the queue of which an acknowledgement says something new, or nil.
+func (s *Store) movesLocked(a storage.Ack) *queue {
+	q := s.sessions[a.Session]
+	if q == nil || a.Seq == 0 || a.Seq >= q.next || a.Progress > storage.Done || q.marks.get(a.Seq) >= a.Progress {
+		return nil
+	}
+	return q
 }
 
 func (s *Store) ackLocked(g *group, q *queue, seq uint64, p storage.Progress) {
@@ -140,7 +151,7 @@ func (s *Store) needsRoomLocked(changes []storage.Change) bool {
 			if s.sessions[c.Session.ID] == nil {
 				return true
 			}
-		case storage.PutSubscription, storage.PutReceived:
+		case storage.PutSubscription, storage.PutReceived, storage.PutHookRecord:
 			return true
 		case storage.PutRetained:
 			if len(c.Message.Payload) > 0 {
@@ -153,6 +164,10 @@ func (s *Store) needsRoomLocked(changes []storage.Change) bool {
 
 func (s *Store) applyLocked(g *group, c storage.Change) {
 	switch c := c.(type) {
+	case storage.Ack:
+		if q := s.movesLocked(c); q != nil {
+			s.ackLocked(g, q, c.Seq, c.Progress)
+		}
 	case storage.PutSession:
 		s.putSessionLocked(g, &c.Session)
 	case storage.DeleteSession:
@@ -177,6 +192,10 @@ func (s *Store) applyLocked(g *group, c storage.Change) {
 		for name, value := range c.Values {
 			g.put(nameKey([]byte{keyCounter}, name), encodeCounter(name, value))
 		}
+	case storage.PutHookRecord:
+		g.put(hookKey(c.Hook, c.Key), encodeHookRecord(&c))
+	case storage.DeleteHookRecord:
+		g.put(hookKey(c.Hook, c.Key), nil)
 	default:
 		panic(fmt.Sprintf("badger: unknown change %T", c))
 	}

@@ -42,7 +42,10 @@ func (s *Store) Load(v storage.Visitor) error {
 			return err
 		}
 	}
-	return v.Counters(s.records.countersCopy())
+	if err := v.Counters(s.records.countersCopy()); err != nil {
+		return err
+	}
+	return s.records.visitHooks(v)
 }
 
 func (r *records) snapshot() (sessions []snapshot, retained []*packet.Message) {

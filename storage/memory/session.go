@@ -20,14 +20,20 @@ func (s *Store) Update(changes []storage.Change, _ storage.Waiter) (pending bool
 	if s.closed.Load() {
 		return false, storage.ErrClosed
 	}
-	for _, c := range changes {
-		s.records.apply(c)
-	}
+	s.records.applyAll(changes)
 	return false, nil
+}
+
+func (r *records) applyAll(changes []storage.Change) {
+	for _, c := range changes {
+		r.apply(c)
+	}
 }
 
 func (r *records) apply(c storage.Change) {
 	switch c := c.(type) {
+	case storage.Ack:
+		r.withSession(c.Session, func(n *session) { n.queue.ack(c.Seq, c.Progress) })
 	case storage.PutSession:
 		r.putSession(c.Session)
 	case storage.DeleteSession:
@@ -46,6 +52,10 @@ func (r *records) apply(c storage.Change) {
 		r.putCounters(c.Values)
 	case storage.DeleteReceived:
 		r.withSession(c.Received.Session, func(n *session) { delete(n.received, c.Received.ID) })
+	case storage.PutHookRecord:
+		r.putHookRecord(c)
+	case storage.DeleteHookRecord:
+		r.deleteHookRecord(c)
 	default:
 		panic(fmt.Sprintf("memory: unknown change %T", c))
 	}

@@ -36,6 +36,9 @@ type records struct {
 
 	countersMu sync.Mutex // guards what follows
 	counters   map[string]uint64
+
+	hooksMu sync.Mutex // guards what follows
+	hooks   map[hookKey][]byte
 }
 
 // A shard holds the records of the names that hash to it.
@@ -48,7 +51,7 @@ type shard struct {
 
 // New makes an empty Store.
 func New() *Store {
-	r := &records{seed: maphash.MakeSeed(), counters: make(map[string]uint64)}
+	r := &records{seed: maphash.MakeSeed(), counters: make(map[string]uint64), hooks: make(map[hookKey][]byte)}
 	for i := range r.shards {
 		r.shards[i].sessions = make(map[string]*session)
 		r.shards[i].retained = make(map[string]*packet.Message)
@@ -87,6 +90,7 @@ func (s *Store) Enqueue(e *storage.Enqueue, _ storage.Waiter) (pending bool, err
 	if e.Retain {
 		s.records.retain(e.Message)
 	}
+	s.records.applyAll(e.Changes)
 	return false, nil
 }
 

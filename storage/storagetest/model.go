@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func testModel(s *subject) {
 
 // step makes one random write, to few names so that they meet.
 func (m *model) step() {
-	switch m.random.IntN(14) {
+	switch m.random.IntN(16) {
 	case 0, 1, 2, 3:
 		m.randomEnqueue()
 	case 4, 5, 6:
@@ -74,6 +75,10 @@ func (m *model) step() {
 		m.write(storage.PutCounters{Values: map[string]uint64{m.topic(): m.random.Uint64()}})
 	case 13:
 		m.randomRead()
+	case 14:
+		m.write(m.randomHook())
+	case 15:
+		m.write(m.randomMix()...)
 	}
 }
 
@@ -134,6 +139,9 @@ func (m *model) randomEnqueue() {
 		r := m.received()
 		e.Received = &r
 	}
+	if m.flip() {
+		e.Changes = m.randomMix()
+	}
 	want := slices.Clone(e.To)
 	for i := range want {
 		m.want.enqueue(&want[i], e.Message)
@@ -144,6 +152,9 @@ func (m *model) randomEnqueue() {
 	if e.Retain {
 		m.want.retain(e.Message)
 	}
+	for _, c := range e.Changes {
+		m.want.apply(c)
+	}
 	m.enqueue(e)
 	for i := range want {
 		if want[i].Seq != e.To[i].Seq {
@@ -153,12 +164,7 @@ func (m *model) randomEnqueue() {
 }
 
 func (m *model) randomAck() {
-	a := storage.Ack{Session: m.session(), Progress: storage.Progress(m.random.IntN(4))}
-	if q := m.want.queues[a.Session]; len(q) > 0 && m.random.IntN(10) > 0 {
-		a.Seq = q[m.random.IntN(min(len(q), 3))].Entry.Seq
-	} else {
-		a.Seq = m.random.Uint64N(100)
-	}
+	a := m.anyAck()
 	m.want.ack(a)
 	if m.flip() {
 		m.ack(a.Session, a.Seq, a.Progress)
@@ -170,11 +176,45 @@ func (m *model) randomAck() {
 	m.unawaited = true
 }
 
+func (m *model) anyAck() storage.Ack {
+	a := storage.Ack{Session: m.session(), Progress: storage.Progress(m.random.IntN(4))}
+	if q := m.want.queues[a.Session]; len(q) > 0 && m.random.IntN(10) > 0 {
+		a.Seq = q[m.random.IntN(min(len(q), 3))].Entry.Seq
+	} else {
+		a.Seq = m.random.Uint64N(100)
+	}
+	return a
+}
+
+// randomMix is changes of several kinds.
+func (m *model) randomMix() []storage.Change {
+	changes := []storage.Change{m.anyAck(), m.randomHook(), m.anyAck(), m.randomSession(), m.anyAck()}
+	return changes[:m.random.IntN(len(changes)+1)]
+}
+
+func (m *model) randomHook() storage.Change {
+	hook, key := m.session(), m.topic()
+	if m.flip() {
+		hook, key = hook+key, "" // the same letters, shared out differently
+	}
+	if m.random.IntN(4) == 0 {
+		key += strings.Repeat("/long", 60)
+	}
+	if m.random.IntN(3) == 0 {
+		return storage.DeleteHookRecord{Hook: hook, Key: key}
+	}
+	return storage.PutHookRecord{Hook: hook, Key: key, Value: m.message().Payload}
+}
+
 func (m *model) randomSession() storage.Change {
 	filter := m.topic()
 	switch m.random.IntN(12) {
 	case 0, 1, 2, 3:
-		return storage.PutSession{Session: storage.Session{ID: m.session(), Version: 5, ExpiryInterval: m.random.Uint32()}}
+		record := storage.Session{ID: m.session(), Version: 5, ExpiryInterval: m.random.Uint32()}
+		if m.flip() {
+			record.Hook = m.topic()
+		}
+		return storage.PutSession{Session: record}
 	case 4:
 		return storage.DeleteSession{ID: m.session()}
 	case 5, 6, 7:
@@ -238,6 +278,8 @@ func (s *state) retain(m *packet.Message) {
 
 func (s *state) apply(c storage.Change) {
 	switch c := c.(type) {
+	case storage.Ack:
+		s.ack(c)
 	case storage.PutSession:
 		s.sessions[c.Session.ID] = c.Session
 	case storage.DeleteSession:
@@ -260,6 +302,10 @@ func (s *state) apply(c storage.Change) {
 		delete(s.received, c.Received)
 	case storage.PutCounters:
 		maps.Copy(s.counters, c.Values)
+	case storage.PutHookRecord:
+		s.hooks[hookKey{c.Hook, c.Key}] = string(c.Value)
+	case storage.DeleteHookRecord:
+		delete(s.hooks, hookKey{c.Hook, c.Key})
 	default:
 		panic(fmt.Sprintf("storagetest: unknown change %T", c))
 	}

@@ -156,11 +156,14 @@ func (v *stopper) Received(r storage.Received) error         { return v.count(v.
 func (v *stopper) Retained(m *packet.Message) error          { return v.count(v.state.Retained(m)) }
 func (v *stopper) Queue(q storage.Queue) error               { return v.count(v.state.Queue(q)) }
 func (v *stopper) Counters(values map[string]uint64) error   { return v.count(v.state.Counters(values)) }
+func (v *stopper) HookRecord(hook, key string, value []byte) error {
+	return v.count(v.state.HookRecord(hook, key, value))
+}
 
 func testVisitorError(s *subject) {
 	s.fillEveryKind()
 	want := errors.New("enough")
-	for left := range 6 { // one record of each kind is there
+	for left := range 7 { // one record of each kind is there
 		if err := s.store.Close(); err != nil {
 			s.Fatalf("Close: %v", err)
 		}
@@ -180,7 +183,7 @@ func (s *subject) fillEveryKind() {
 		To:       []storage.Entry{{Session: "a", QoS: 1}},
 		Received: &storage.Received{Session: "a", ID: 1},
 	})
-	s.update(storage.PutCounters{Values: map[string]uint64{"n": 1}})
+	s.update(storage.PutCounters{Values: map[string]uint64{"n": 1}}, storage.PutHookRecord{Hook: "h", Key: "k"})
 }
 
 // A sequence is a Visitor that notes the kinds of records in their order.
@@ -197,6 +200,7 @@ func (v *sequence) Received(storage.Received) error         { return nil } // an
 func (v *sequence) Queue(storage.Queue) error               { return v.note("queue") }
 func (v *sequence) Retained(*packet.Message) error          { return v.note("retained") }
 func (v *sequence) Counters(map[string]uint64) error        { return nil } // anywhere
+func (v *sequence) HookRecord(_, _ string, _ []byte) error  { return nil } // anywhere
 
 func testLoadOrder(s *subject) {
 	var want []string

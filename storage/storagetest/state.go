@@ -21,11 +21,15 @@ type state struct {
 	next          map[string]uint64 // by session, where it is not 1
 	retained      map[string]packet.Message
 	counters      map[string]uint64
+	hooks         map[hookKey]string
 	told          map[string]storage.Queue // what Load told of queues; not part of what is compared
 }
 
 // A filterKey names a subscription.
 type filterKey struct{ session, filter string }
+
+// A hookKey names a record of a hook.
+type hookKey struct{ hook, key string }
 
 // A queued message is an entry of a queue with its message.
 type queued struct {
@@ -43,12 +47,13 @@ func newState() *state {
 		next:          make(map[string]uint64),
 		retained:      make(map[string]packet.Message),
 		counters:      make(map[string]uint64),
+		hooks:         make(map[hookKey]string),
 		told:          make(map[string]storage.Queue),
 	}
 }
 
 func (s *state) empty() bool {
-	return len(s.sessions)+len(s.subscriptions)+len(s.received)+len(s.queues)+len(s.next)+len(s.retained)+len(s.counters) == 0
+	return len(s.sessions)+len(s.subscriptions)+len(s.received)+len(s.queues)+len(s.next)+len(s.retained)+len(s.counters)+len(s.hooks) == 0
 }
 
 // Session implements storage.Visitor.
@@ -163,6 +168,17 @@ func (s *state) Counters(values map[string]uint64) error {
 	return nil
 }
 
+// HookRecord implements storage.Visitor.
+func (s *state) HookRecord(hook, key string, value []byte) error {
+	k := hookKey{hook, key}
+	if _, twice := s.hooks[k]; twice {
+		return fmt.Errorf("record %v of a hook comes twice", k)
+	}
+	s.hooks[k] = string(value)
+	clear(value) // it is the Visitor's
+	return nil
+}
+
 // Retained implements storage.Visitor.
 func (s *state) Retained(m *packet.Message) error {
 	if _, twice := s.retained[m.Topic]; twice {
@@ -214,6 +230,7 @@ func (s *state) same(t *testing.T, want *state) {
 		{"next numbers", s.next, want.next},
 		{"retained messages", s.retained, want.retained},
 		{"counters", s.counters, want.counters},
+		{"hook records", s.hooks, want.hooks},
 	} {
 		equal(t, part.name, part.got, part.want)
 	}

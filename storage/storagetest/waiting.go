@@ -123,6 +123,9 @@ func testClosed(s *subject) {
 		"Update": func(w storage.Waiter) (bool, error) {
 			return s.store.Update([]storage.Change{storage.DeleteSession{ID: "a"}}, w)
 		},
+		"Enqueue of nothing": func(w storage.Waiter) (bool, error) {
+			return s.store.Enqueue(&storage.Enqueue{Message: message("t", "x")}, w)
+		},
 		"Ack": func(w storage.Waiter) (bool, error) {
 			return s.store.Ack(storage.Ack{Session: "a", Seq: 1, Progress: storage.Done}, w)
 		},

@@ -55,7 +55,7 @@ func (g *gate) Ack(a storage.Ack, w storage.Waiter) (pending bool, err error) {
 func puts(changes []storage.Change) bool {
 	for _, c := range changes {
 		switch c.(type) {
-		case storage.PutSession, storage.PutSubscription, storage.PutRetained, storage.PutReceived:
+		case storage.PutSession, storage.PutSubscription, storage.PutRetained, storage.PutReceived, storage.PutHookRecord:
 			return true
 		}
 	}

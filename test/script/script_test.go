@@ -173,6 +173,7 @@ func (*topics) Subscription(storage.Subscription) error { return nil }
 func (*topics) Received(storage.Received) error         { return nil }
 func (*topics) Queue(storage.Queue) error               { return nil }
 func (*topics) Counters(map[string]uint64) error        { return nil }
+func (*topics) HookRecord(_, _ string, _ []byte) error  { return nil }
 
 func (v *topics) Retained(m *packet.Message) error {
 	v.names = append(v.names, m.Topic)
