@@ -79,7 +79,7 @@ func (s *liveSession) acknowledge(t *turn, ticket uint64, id uint16, qos byte, c
 
 // handleAck takes PUBACK, PUBREC, PUBREL or PUBCOMP.
 func (c *conn) handleAck(t *turn, kind packet.Type, body []byte) error {
-	a, err := packet.DecodeAck(kind, body, c.version)
+	a, err := packet.DecodeAck(kind, body, c.version, packet.Limits{MaxUserProperties: c.b.limits.MaxUserProperties})
 	if err != nil {
 		return err
 	}
@@ -109,26 +109,29 @@ func (c *conn) handlePuback(t *turn, a packet.Ack) error {
 	case session.Violation:
 		return packet.Refuse(packet.ProtocolError, "PUBACK for a QoS 2 message")
 	case session.Completed:
-		s.completeLocked(t, number, d, a.Code)
+		s.completeLocked(t, number, d, a)
 	}
 	return nil
 }
 
 // completeLocked clears up after a delivery the client has answered, and sends what has room now.
-func (s *liveSession) completeLocked(t *turn, number uint64, d session.Delivery, code packet.Code) {
+func (s *liveSession) completeLocked(t *turn, number uint64, d session.Delivery, a packet.Ack) {
 	t.tally.inflight--
 	s.doneLocked(t, number, d.Message)
-	s.answeredLocked(t, d, code)
+	s.answeredLocked(t, d, a)
 	s.pumpLocked(t)
+	s.roomLocked(t)
 }
 
 // answeredLocked tells the hooks what the client said to a message.
-func (s *liveSession) answeredLocked(t *turn, d session.Delivery, code packet.Code) {
-	if code.Failed() {
-		t.b.counters.drop(hooks.DropRefused, 1)
+func (s *liveSession) answeredLocked(t *turn, d session.Delivery, a packet.Ack) {
+	if d.Tag != nil { // a hook's, which decides what a refusal means
+		t.observe(event{kind: acked, clientID: s.id, message: d.Message, code: a.Code, done: doneOf(d), user: a.User})
+		return
 	}
-	t.observe(event{kind: acked, clientID: s.id, message: d.Message, code: code, done: d.Done})
-	if code.Failed() {
+	t.observe(event{kind: acked, clientID: s.id, message: d.Message, code: a.Code})
+	if a.Code.Failed() {
+		t.b.counters.drop(hooks.DropRefused, 1)
 		t.observe(event{kind: dropped, clientID: s.id, message: d.Message, reason: hooks.DropRefused})
 	}
 }
@@ -146,9 +149,9 @@ func (c *conn) handlePubrec(t *turn, a packet.Ack) error {
 	wait := false // for the store
 	switch outcome {
 	case session.Completed:
-		s.completeLocked(t, number, d, a.Code)
+		s.completeLocked(t, number, d, a)
 	case session.Released:
-		s.answeredLocked(t, d, a.Code)
+		s.answeredLocked(t, d, a)
 		wait = s.releaseStoredLocked(number)
 	case session.Repeated:
 		wait = s.releasing[number]
@@ -231,6 +234,7 @@ func (c *conn) handlePubcomp(t *turn, a packet.Ack) error {
 		t.tally.inflight--
 		s.doneLocked(t, number, d.Message)
 		s.pumpLocked(t)
+		s.roomLocked(t)
 	}
 	return nil
 }

@@ -179,6 +179,7 @@ func (s *liveSession) expiredLocked(messages int, bytes int64) {
 func (b *Broker) expired(key string, messages int, bytes int64) {
 	s := b.sessions.findKey(key)
 	if s == nil {
+		b.queues.expired(key, messages, bytes)
 		return
 	}
 	s.mu.Lock()

@@ -61,6 +61,9 @@ type Broker struct {
 	version     string
 	started     time.Time
 	sessions    *registry
+	queues      *hookQueues
+	servings    *servings
+	saved       []savedRecord // as loaded; nil once the hooks have started
 	index       *topic.Index[*subscriber, *plan]
 	groups      *groups
 	retained    *retainedMessages
@@ -91,7 +94,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		limits: o.Limits, hideReasons: o.HideReasons, observed: chain.HasDeliveryObservers(),
 		log: o.Log, store: o.Store, hooks: chain, version: o.Version, started: time.Now(),
-		sessions: newRegistry(), retained: newRetained(), counters: newCounters(),
+		sessions: newRegistry(), queues: newHookQueues(), servings: new(servings), retained: newRetained(), counters: newCounters(),
 		connections: newConnections(), sysDone: make(chan struct{}), fatal: make(chan error, 1),
 	}
 	b.checks.Store(1)
@@ -112,6 +115,7 @@ func New(o Options) (*Broker, error) {
 		b.cancel()
 		return nil, fmt.Errorf("hooks: %w", err)
 	}
+	b.saved = nil
 	loaded.goOn()
 	go b.publishSys(o.SysInterval)
 	return b, nil

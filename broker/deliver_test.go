@@ -17,8 +17,8 @@ import (
 // An outcome collects what Done of a Delivery is told.
 type outcome []string
 
-func (o *outcome) done(code packet.Code, acked bool) {
-	*o = append(*o, fmt.Sprintf("%s %v", code, acked))
+func (o *outcome) done(_ hooks.Batch, a hooks.Answer) {
+	*o = append(*o, fmt.Sprintf("%s %v", a.Code, a.Acked))
 }
 
 // want compares once the bubble is idle.

@@ -34,6 +34,7 @@ func (s *liveSession) detach(c *conn, why string) {
 	record := s.recordLocked(s.leftLocked())
 	s.mu.Unlock()
 	t.undone(dropped)
+	s.tellPresence(t)
 	if ends {
 		s.b.sessions.remove(s)
 	}
@@ -204,8 +205,8 @@ func (s *liveSession) clear(t *turn) {
 	t.tally.queued -= int64(s.out.Len())
 	t.tally.queuedBytes -= s.out.Bytes()
 	s.out.Drain(func(d session.Delivery, wasSent bool) {
-		if d.Done != nil {
-			t.observe(event{kind: undone, done: d.Done})
+		if d.Tag != nil {
+			t.observe(event{kind: undone, done: doneOf(d)})
 			return
 		}
 		if d.Group != "" && (d.QoS == 1 || !wasSent) { // [MQTT5-4.8.2-5]

@@ -6,9 +6,9 @@ import (
 	"runtime/debug"
 
 	"github.com/penstockmq/penstock/broker/packet"
-	"github.com/penstockmq/penstock/broker/session"
 	"github.com/penstockmq/penstock/broker/topic"
 	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/storage"
 )
 
 var errHookPanic = errors.New("a hook panicked")
@@ -59,7 +59,15 @@ func (b *Broker) askSubscribe(c *hooks.Client, filter string, qos byte) hooks.De
 }
 
 // Publish implements hooks.Broker.
-func (b *Broker) Publish(m *packet.Message, done func(error)) {
+func (b *Broker) Publish(m *packet.Message, done func(error)) { b.publishWith(m, nil, done) }
+
+// PublishSaving implements hooks.Broker.
+func (b *Broker) PublishSaving(hook string, m *packet.Message, records []hooks.Record, done func(error)) {
+	b.publishWith(m, changesOf(hook, records), done)
+}
+
+// publishWith publishes a hook's message and makes changes in the same atomic step.
+func (b *Broker) publishWith(m *packet.Message, changes []storage.Change, done func(error)) {
 	if err := topic.CheckName(m.Topic, b.topicLimits()); err != nil {
 		if done != nil {
 			done(fmt.Errorf("publish: %w", err))
@@ -68,7 +76,12 @@ func (b *Broker) Publish(m *packet.Message, done func(error)) {
 	}
 	t := b.begin()
 	defer t.end()
-	b.publish(t, nil, m, done)
+	if m.Received == 0 {
+		dated := *m
+		dated.Received = t.now
+		m = &dated
+	}
+	b.publish(t, nil, m, changes, done)
 }
 
 // Own implements hooks.Broker.
@@ -83,53 +96,35 @@ func (b *Broker) Own(filter string, o hooks.Owner) (release func(), err error) {
 
 // Deliver implements hooks.Broker.
 func (b *Broker) Deliver(clientID string, d hooks.Delivery) error {
-	s := b.sessions.find(clientID)
-	if s == nil {
-		return hooks.ErrOffline
-	}
 	t := b.begin()
 	defer t.end()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.conn.Load()
-	if c == nil {
-		return hooks.ErrOffline
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.opened || c.closing {
-		return hooks.ErrOffline
-	}
-	if c.outbox.size >= b.limits.MaxOutboxBytes {
-		return hooks.ErrBusy
-	}
-	return s.deliverExtraLocked(t, c, d)
+	return t.deliver(clientID, d)
 }
 
-// deliverExtraLocked sends a delivery that is in no queue. Both locks are held.
-func (s *liveSession) deliverExtraLocked(t *turn, c *conn, d hooks.Delivery) error {
-	p := sending{message: d.Message, ids: d.SubscriptionIDs, qos: min(d.QoS, 2), retain: d.Retain}
-	if p.qos > 0 {
-		extra := session.Delivery{Message: d.Message, SubscriptionIDs: d.SubscriptionIDs, QoS: p.qos, Retain: d.Retain, Done: d.Done}
-		id, ok := s.out.PushExtra(extra)
-		if !ok {
-			return hooks.ErrBusy
-		}
-		p.id = id
-	}
-	if !c.publishLocked(t, p) {
-		if p.qos > 0 {
-			s.out.DropExtra(p.id)
-		}
-		refused := packet.Refuse(packet.PacketTooLarge, "larger than the client's maximum packet size")
-		return fmt.Errorf("deliver to %s: %w", s.id, refused)
-	}
-	if p.qos > 0 {
-		t.tally.inflight++
-	} else if d.Done != nil {
-		t.observe(event{kind: acked, clientID: s.id, message: d.Message, done: d.Done})
-	}
-	return nil
+// MayPublish implements hooks.Broker.
+func (b *Broker) MayPublish(c *hooks.Client, name string, qos byte, retain bool) hooks.Decision {
+	d := hooks.Decision{Verdict: hooks.Deny}
+	b.calm(func() { d = b.hooks.AuthorizePublish(c, name, qos, retain) })
+	return d
+}
+
+// MayReceive implements hooks.Broker.
+func (b *Broker) MayReceive(c *hooks.Client, name string) hooks.Decision {
+	d := hooks.Decision{Verdict: hooks.Deny}
+	b.calm(func() { d = b.hooks.AuthorizeReceive(c, name) })
+	return d
+}
+
+// Drop implements hooks.Broker.
+func (b *Broker) Drop(clientID string, m *packet.Message, reason hooks.DropReason) {
+	t := b.begin()
+	defer t.end()
+	t.drop(clientID, m, reason)
+}
+
+// MaySubscribe implements hooks.Broker.
+func (b *Broker) MaySubscribe(c *hooks.Client, filter string, qos byte) hooks.Decision {
+	return b.askSubscribe(c, filter, qos)
 }
 
 // Disconnect implements hooks.Broker.

@@ -43,6 +43,10 @@ func (l *loader) goOn() {
 
 // Session implements storage.Visitor.
 func (l *loader) Session(rec storage.Session) error {
+	if rec.Hook != "" {
+		l.b.queues.add(newHookQueue(l.b, rec.Hook, rec.ClientID, rec.ID))
+		return nil
+	}
 	s := &liveSession{
 		b: l.b, id: rec.ClientID, key: rec.ID, durable: true, subs: make(map[string]*subscriber),
 		expiry: rec.ExpiryInterval, will: rec.Will,
@@ -106,6 +110,10 @@ func (l *loader) Received(rec storage.Received) error {
 
 // Queue implements storage.Visitor. What is in the queue stays in the store until the client comes.
 func (l *loader) Queue(q storage.Queue) error {
+	if own := l.b.queues.find(q.Session); own != nil {
+		own.next, own.found = q.Next, hooks.Extent{Head: q.Head, Next: q.Next, Len: q.Len, Bytes: q.Bytes}
+		return nil
+	}
 	s, err := l.find(q.Session)
 	if err != nil {
 		return err

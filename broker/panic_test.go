@@ -186,7 +186,7 @@ func TestDoneMayPanic(t *testing.T) {
 			t.Errorf("done of Publish took the store's goroutine with it: %v", v)
 		}
 		c := fake(t, h.Broker, packet.V5, hello{id: "c"})
-		bang := func(packet.Code, bool) { panic("boom") }
+		bang := func(hooks.Batch, hooks.Answer) { panic("boom") }
 		if v := calmly(func() {
 			if err := h.Deliver("c", hooks.Delivery{Message: &packet.Message{Topic: "b"}, Done: bang}); err != nil {
 				t.Error(err)

@@ -174,22 +174,32 @@ func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan
 		t.drop("", m, hooks.DropInvalidUTF8)
 		return c.answerRefused(t, p, d)
 	}
-	if c.b.hooks.HasInterceptors() {
+	if !borrowed && c.b.hooks.Intercepts(m) {
 		changed, d := c.b.hooks.OnPublish(c.client, m)
-		if d.Verdict == hooks.Deny {
+		switch d.Verdict {
+		case hooks.Deny:
 			t.drop("", m, hooks.DropIntercepted)
 			return c.answerRefused(t, p, d)
+		case hooks.Handled:
+			c.answerHandled(t, p, d.Code)
+			return nil
 		}
 		if changed != m { // who gets it depends on its topic now [MQTT5-3.3.2-3]
 			m, found = changed, c.b.index.Lookup(stringAsBytes(changed.Topic))
 		}
 	}
+	r := newRouting(c.b, m)
+	r.borrowed = borrowed
+	if refused := r.admit(t, found.Value); refused != nil {
+		r.free()
+		return c.answerRefused(t, p, hooks.Decision{Code: refused.Code, Reason: refused.Text})
+	}
 	var ticket uint64
 	if p.QoS > 0 {
 		ticket = c.owe(p, m, found.Value)
+	} else {
+		r.stall(c)
 	}
-	r := newRouting(c.b, m)
-	r.borrowed = borrowed
 	r.retain(t)
 	r.route(t, found.Value)
 	if p.QoS == 0 {
@@ -239,7 +249,8 @@ func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (
 		m.Expires = t.now + int64(p.Expiry)*1e9
 	}
 	large := len(p.Payload) >= payloadByReference && len(found.Value.direct) > 1
-	if (p.QoS > 0 && found.Value.maxQoS > 0) || p.Retain || large || c.b.observed || c.b.hooks.HasInterceptors() {
+	kept := (p.QoS > 0 && found.Value.maxQoS > 0) || p.Retain || large || len(found.Value.queues) > 0
+	if kept || c.b.observed || c.b.hooks.Intercepts(m) {
 		return ownMessage(m), false
 	}
 	return m, true
@@ -274,12 +285,24 @@ func (c *conn) answerRefused(t *turn, p *packet.Publish, d hooks.Decision) error
 		}
 		code = packet.Success
 	}
+	c.answer(t, p, packet.Ack{ID: p.ID, Code: code, Reason: d.Reason})
+	return nil
+}
+
+// answerHandled acknowledges a PUBLISH that an interceptor dealt with.
+func (c *conn) answerHandled(t *turn, p *packet.Publish, code packet.Code) {
+	if p.QoS > 0 {
+		c.answer(t, p, packet.Ack{ID: p.ID, Code: code})
+	}
+}
+
+// answer acknowledges a PUBLISH that goes to nobody.
+func (c *conn) answer(t *turn, p *packet.Publish, a packet.Ack) {
 	s := c.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.QoS == 2 && !code.Failed() {
+	if p.QoS == 2 && !a.Code.Failed() {
 		s.in.Keep(p.ID)
 	}
-	c.payLocked(t, p.QoS, packet.Ack{ID: p.ID, Code: code, Reason: d.Reason})
-	return nil
+	c.payLocked(t, p.QoS, a)
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 
@@ -33,6 +34,13 @@ func (r *registry) find(id string) *liveSession {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.byID[id]
+}
+
+// all lists the sessions, in no order.
+func (r *registry) all() []*liveSession {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Collect(maps.Values(r.byID))
 }
 
 // findKey returns nil if there is no durable session with this key.
@@ -190,6 +198,7 @@ func (c *conn) attach(t *turn, data []byte) error {
 // told of a new session never meets the old one again after a crash. It does so even if the new connection
 // has ended by now. done is told when the store has it.
 func (b *Broker) settleClaim(t *turn, c *conn, got claim, done func(err error)) {
+	got.session.tellPresence(t) // an old connection is gone
 	if got.oldWill != nil {
 		b.publishWill(t, got.session.client.Load(), got.oldWill)
 	}

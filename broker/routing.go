@@ -26,6 +26,10 @@ type routing struct {
 	entries  []storage.Entry
 	received storage.Received
 	stored   []storedReceiver // in the order of entries
+	admitted []admission      // queues of hooks that take it
+	passed   int              // of these, that do not hold the publisher back
+	ordered  bool             // acknowledged after what was asked of the store before, even with nothing to store
+	stalled  *conn            // not read from until this is settled
 
 	// The publisher that waits, if any.
 	publisher *liveSession
@@ -36,9 +40,10 @@ type routing struct {
 	done      func(error) // a hook that waits, if any
 }
 
-// A storedReceiver waits for the store to number its delivery.
+// A storedReceiver waits for the store to number its delivery: a session, or a hook's queue.
 type storedReceiver struct {
 	session  *liveSession
+	queue    *hookQueue
 	delivery session.Delivery
 }
 
@@ -53,7 +58,12 @@ func newRouting(b *Broker, m *packet.Message) *routing {
 func (r *routing) free() {
 	clear(r.entries)
 	clear(r.stored)
-	*r = routing{entries: r.entries[:0], stored: r.stored[:0]}
+	clear(r.enqueue.Changes)
+	clear(r.admitted)
+	*r = routing{
+		entries: r.entries[:0], stored: r.stored[:0], admitted: r.admitted[:0],
+		enqueue: storage.Enqueue{Changes: r.enqueue.Changes[:0]},
+	}
 	routings.Put(r)
 }
 
@@ -62,6 +72,7 @@ func (r *routing) free() {
 func (r *routing) retain(t *turn) {
 	if r.message.Retain {
 		r.replaced, r.enqueue.Retain = r.b.retain(t, r.message)
+		r.enqueue.Retain = r.enqueue.Retain && !isSys(r.message.Topic)
 	}
 }
 
@@ -81,6 +92,7 @@ func (r *routing) route(t *turn, p *plan) {
 	for _, o := range p.owners {
 		r.toOwner(t, o)
 	}
+	r.toQueues()
 }
 
 // toReceiver sends or queues the message for one session. group is the key of the shared subscription it
@@ -160,7 +172,7 @@ func (r *routing) toStore(s *liveSession, d session.Delivery) {
 // finish asks the store for what has to be stored, and completes the routing, now or when the store has
 // answered. The routing must not be used any more.
 func (r *routing) finish(t *turn) {
-	if len(r.entries) == 0 && r.enqueue.Received == nil && !r.enqueue.Retain {
+	if len(r.entries) == 0 && r.enqueue.Received == nil && !r.enqueue.Retain && len(r.enqueue.Changes) == 0 && !r.ordered {
 		r.complete(t, nil)
 		return
 	}
@@ -179,21 +191,37 @@ func (r *routing) Stored(err error) {
 	r.complete(r.b.storeTurn(), err)
 }
 
-// complete delivers what the store has numbered and tells who waits.
+// complete delivers what the store has numbered. Who waits is told at once, unless a hook holds him back.
 func (r *routing) complete(t *turn, err error) {
-	code := r.code
 	if err != nil {
-		code = r.failed(t, err)
-	} else {
-		for i := range r.stored {
-			r.stored[i].session.deliverStored(t, r.entries[i].Seq, r.stored[i].delivery)
+		r.code = r.failed(t, err)
+		r.withdraw()
+	}
+	for i := range r.stored {
+		to := &r.stored[i]
+		switch {
+		case err != nil:
+		case to.queue != nil:
+			to.queue.stored(t, r.entries[i].Seq, r.message)
+		default:
+			to.session.deliverStored(t, r.entries[i].Seq, to.delivery)
 		}
 	}
+	if !r.held() {
+		r.settle(t, err)
+	}
+}
+
+// settle tells who waits what became of the message. The routing must not be used any more.
+func (r *routing) settle(t *turn, err error) {
 	if r.publisher != nil {
-		r.publisher.acknowledge(t, r.ticket, r.id, r.qos, code)
+		r.publisher.acknowledge(t, r.ticket, r.id, r.qos, r.code)
 	}
 	if r.done != nil {
 		r.b.calm(func() { r.done(err) })
+	}
+	if c := r.stalled; c != nil {
+		c.post(func(*turn) error { c.waits--; return nil })
 	}
 	r.free()
 }
@@ -205,7 +233,11 @@ func (r *routing) failed(t *turn, err error) packet.Code {
 		r.b.retained.putBack(r.b, r.message, r.replaced)
 	}
 	for i := range r.stored {
-		t.drop(r.stored[i].session.id, r.message, hooks.DropStorage)
+		if s := r.stored[i].session; s != nil {
+			t.drop(s.id, r.message, hooks.DropStorage)
+		} else {
+			t.drop("", r.message, hooks.DropStorage)
+		}
 	}
 	return storeCode(err)
 }
@@ -220,21 +252,38 @@ func storeCode(err error) packet.Code {
 
 // publish routes a message that no connection waits for: a will, a hook's, the broker's own. client is whose
 // it is, if anybody's.
-func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, done func(error)) {
-	if b.hooks.HasInterceptors() {
+// changes are made in the same atomic step as it is stored.
+func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, changes []storage.Change, done func(error)) {
+	if b.hooks.Intercepts(m) {
 		changed, d := b.hooks.OnPublish(client, m)
-		if d.Verdict == hooks.Deny {
+		switch d.Verdict {
+		case hooks.Deny:
 			t.drop("", m, hooks.DropIntercepted)
-			if done != nil {
-				done(fmt.Errorf("publish: %w", refusalOf(d, packet.NotAuthorized)))
-			}
+			tellRefused(done, refusalOf(d, packet.NotAuthorized))
+			return
+		case hooks.Handled:
+			b.change(done, changes...)
 			return
 		}
 		m = changed
 	}
 	r := newRouting(b, m)
 	r.done = done
+	p := b.index.Lookup(stringAsBytes(m.Topic)).Value
+	if refused := r.admit(t, p); refused != nil {
+		tellRefused(done, refused)
+		r.free()
+		return
+	}
+	r.enqueue.Changes = append(r.enqueue.Changes, changes...)
 	r.retain(t)
-	r.route(t, b.index.Lookup(stringAsBytes(m.Topic)).Value)
+	r.route(t, p)
 	r.finish(t)
+}
+
+// tellRefused tells who published that the message went nowhere.
+func tellRefused(done func(error), why *packet.Refusal) {
+	if done != nil {
+		done(fmt.Errorf("publish: %w", why))
+	}
 }

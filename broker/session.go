@@ -26,6 +26,8 @@ type liveSession struct {
 	load   atomic.Int64                 // deliveries not done
 	window atomic.Int64                 // how many may be in flight, 0 while offline
 
+	presence presence
+
 	mu       sync.Mutex // guards what follows; taken after sessions.mu, before conn.mu
 	out      session.Outbound
 	in       session.Inbound
@@ -36,6 +38,7 @@ type liveSession struct {
 	shared   bool                   // it had a shared subscription
 	// releasing are the numbers whose PUBREC the store has yet to confirm: no PUBREL is sent before.
 	releasing map[uint64]bool
+	wantsRoom bool   // a hook could not deliver: it is told when it can
 	stalled   bool   // its connection is not fed: too many acknowledgements wait for the store
 	expiry    uint32 // session expiry interval in seconds
 	will      *storage.Will
@@ -99,6 +102,11 @@ func (s *liveSession) doneLocked(t *turn, number uint64, m *packet.Message) {
 // resume opens the window of a connection that was just accepted: what is unacknowledged is sent again, in
 // order and with its old packet identifiers, and only now [MQTT5-4.4.0-1].
 func (s *liveSession) resume(t *turn, c *conn) {
+	s.resumeQueue(t, c)
+	s.tellPresence(t)
+}
+
+func (s *liveSession) resumeQueue(t *turn, c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn.Load() != c {
@@ -122,6 +130,7 @@ func (s *liveSession) pump(t *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pumpLocked(t)
+	s.roomLocked(t)
 }
 
 func (s *liveSession) pumpLocked(t *turn) {

@@ -79,10 +79,19 @@ func (w *subscribing) add(asked hooks.Subscription) (packet.Code, error) {
 		return code, nil
 	}
 	asked.QoS = min(asked.QoS, c.b.limits.MaxQoS) // [MQTT5-3.8.4-7] [MQTT5-3.2.2-10]
-	sub := &subscriber{filter: filter, session: c.session, asked: asked}
+	by := c.b.servings.find(asked.Filter)
+	if by != nil {
+		if d := c.b.join(by, c.session, &asked); d.Verdict == hooks.Deny {
+			return c.refuseSubscribe(&asked, d), nil
+		}
+	}
+	sub := &subscriber{filter: filter, session: c.session, asked: asked, served: by}
 	sub.checkedAt.Store(checks)
 	replaced, code := c.session.enter(sub)
 	if code.Failed() {
+		if by != nil {
+			c.b.calm(func() { by.members.Leave(c.session.id, asked.Filter) })
+		}
 		return code, nil
 	}
 	c.b.subscribe(share, sub, replaced)
@@ -110,11 +119,16 @@ func (c *conn) allowSubscribe(asked *hooks.Subscription, filter string, shared b
 		d = c.b.hooks.OnSubscribe(c.client, asked)
 	}
 	if d.Verdict == hooks.Deny {
-		code := refusalOf(d, packet.NotAuthorized).Code
-		c.b.log.Info("subscription refused", "client", c.client.ID, "topic", asked.Filter, "reason", code.String(), "err", d.Reason)
-		return code
+		return c.refuseSubscribe(asked, d)
 	}
 	return packet.Success
+}
+
+// refuseSubscribe is the code for a subscription that a hook refused.
+func (c *conn) refuseSubscribe(asked *hooks.Subscription, d hooks.Decision) packet.Code {
+	code := refusalOf(d, packet.NotAuthorized).Code
+	c.b.log.Info("subscription refused", "client", c.client.ID, "topic", asked.Filter, "reason", code.String(), "err", d.Reason)
+	return code
 }
 
 // enter notes the subscription in the session and returns the one that it replaces [MQTT5-3.8.4-3]
@@ -143,6 +157,14 @@ func (w *subscribing) finish(t *turn, err error) {
 		return
 	}
 	for _, m := range w.made {
+		if m.sub.served != nil {
+			c.session.tellOnline(t, m.sub.served)
+			continue
+		}
+		if c.b.servings.find(m.sub.asked.Filter) != nil { // a hook began to serve it meanwhile
+			c.b.rehome(t, c.session, m.sub.asked.Filter)
+			continue
+		}
 		h := m.sub.asked.RetainHandling // [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11]
 		if m.share == "" && (h == 0 || (h == 1 && m.replaced == nil)) {
 			c.b.sendRetained(t, m.sub)

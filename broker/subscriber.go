@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/penstockmq/penstock/broker/packet"
@@ -12,12 +13,14 @@ import (
 // subscription is a new one.
 type subscriber struct {
 	filter string // as in the index: without $share/<group>/
-	// One of these three is set. A member of a group has session and group.
+	// One of these four is set. A member of a group has session and group.
 	session *liveSession
 	group   *group
 	owner   hooks.Owner
+	queue   *hookQueue
 
-	asked hooks.Subscription // as granted
+	asked  hooks.Subscription // as granted
+	served *serving           // by a hook: the index does not hold it
 
 	// What the SubscribeAuthorizers said, and at which Recheck.
 	checkedAt atomic.Uint64
@@ -37,31 +40,47 @@ func (s *subscriber) allowed(b *Broker) bool {
 	return !s.refused.Load()
 }
 
-// subscribe puts a subscription into the index, or into the group of a share name. A subscription that it
-// replaces is taken out afterwards, so that no message slips through in between [MQTT5-3.8.4-3]
-// [MQTT311-3.8.4-3].
+// subscribe puts a subscription into the index, or into the group of a share name, or gives it to the hook that serves
+// it. A subscription that it replaces is taken out afterwards, so that no message slips through in between
+// [MQTT5-3.8.4-3] [MQTT311-3.8.4-3].
 func (b *Broker) subscribe(share string, s, replaced *subscriber) {
 	b.counters.subscriptions.Add(1)
 	if share != "" {
 		b.counters.sharedSubscriptions.Add(1)
+	}
+	switch {
+	case s.served != nil:
+		s.served.enter(s)
+	case share != "":
 		b.groups.join(share, s)
-	} else {
+	default:
 		b.index.Add(s.filter, s)
 	}
 	if replaced != nil {
-		b.unsubscribe(replaced)
+		b.takeOut(replaced, s.served)
 	}
 }
 
-// unsubscribe takes a subscription out of the index.
-func (b *Broker) unsubscribe(s *subscriber) {
+// unsubscribe takes a subscription out of the index, or from the hook that serves it.
+func (b *Broker) unsubscribe(s *subscriber) { b.takeOut(s, nil) }
+
+// takeOut takes a subscription out. by serves the one that replaces it: a hook that serves both has been told.
+func (b *Broker) takeOut(s *subscriber, by *serving) {
 	b.counters.subscriptions.Add(-1)
-	if s.group != nil {
+	if s.asked.Filter != s.filter {
 		b.counters.sharedSubscriptions.Add(-1)
-		b.groups.leave(s)
-		return
 	}
-	b.index.Remove(s.filter, s)
+	switch {
+	case s.served != nil:
+		s.served.forget(s)
+		if s.served != by {
+			b.calm(func() { s.served.members.Leave(s.session.id, s.asked.Filter) })
+		}
+	case s.group != nil:
+		b.groups.leave(s)
+	default:
+		b.index.Remove(s.filter, s)
+	}
 }
 
 // A plan is who gets the messages of one topic.
@@ -69,8 +88,9 @@ type plan struct {
 	direct  []receiver // each session once [MQTT5-3.3.4-2] [MQTT311-3.3.5-1]
 	groups  []*group
 	owners  []*subscriber
-	durable bool // a message with QoS above 0 may have to be stored
-	maxQoS  byte // of the subscriptions; with groups and owners 2
+	queues  []*hookQueue // each once
+	durable bool         // a message with QoS above 0 may have to be stored
+	maxQoS  byte         // of the subscriptions; with groups and owners 2
 }
 
 // A receiver is one session in a plan, its overlapping subscriptions merged.
@@ -96,6 +116,11 @@ func (b *Broker) buildPlan(name string, matched []*subscriber) *plan {
 		case s.owner != nil:
 			p.owners = append(p.owners, s)
 			p.maxQoS = 2
+		case s.queue != nil:
+			if !slices.Contains(p.queues, s.queue) {
+				p.queues = append(p.queues, s.queue)
+			}
+			p.durable, p.maxQoS = true, 2
 		case b.mayReceive(s, name):
 			i, known := at[s.session]
 			if !known {

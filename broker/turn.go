@@ -24,6 +24,7 @@ type turn struct {
 	tally  tally
 	events []event
 	acks   []storage.Ack // for the store; nobody waits for them
+	queues []*hookQueue  // with messages that their hooks were told of, each once
 }
 
 // An event is something a DeliveryObserver is told when the turn ends.
@@ -33,7 +34,8 @@ type event struct {
 	message  *packet.Message
 	code     packet.Code
 	reason   hooks.DropReason
-	done     func(code packet.Code, acked bool)
+	user     []packet.UserProperty // of the answer
+	done     func(hooks.Batch, hooks.Answer)
 }
 
 type eventKind byte
@@ -43,6 +45,7 @@ const (
 	acked
 	dropped
 	undone // a delivery outside of the queue that the client did not take: only done is called
+	roomy  // a client that was busy can take something again
 )
 
 var turns = sync.Pool{New: func() any { return new(turn) }}
@@ -69,6 +72,7 @@ func (t *turn) settle() {
 		t.tell(e)
 	}
 	t.events = t.events[:0]
+	t.settleQueues()
 	for i := 0; i < len(t.dirty); i++ { // flushing may touch more
 		c := t.dirty[i]
 		t.dirty[i] = nil
@@ -77,7 +81,7 @@ func (t *turn) settle() {
 	t.dirty = t.dirty[:0]
 	t.frames.reset(nil)
 	t.b.counters.add(&t.tally)
-	if len(t.events) > 0 || len(t.acks) > 0 { // room for more was made
+	if len(t.events) > 0 || len(t.acks) > 0 || len(t.queues) > 0 { // room for more was made
 		t.settle()
 	}
 }
@@ -98,9 +102,11 @@ func (t *turn) tell(e event) {
 		t.b.hooks.OnAcked(e.clientID, e.message, e.code)
 	case dropped:
 		t.b.hooks.OnDropped(e.clientID, e.message, e.reason)
+	case roomy:
+		t.tellRoom(e.clientID)
 	}
 	if e.done != nil {
-		t.b.calm(func() { e.done(e.code, e.kind != undone) })
+		t.b.calm(func() { e.done(batch{t}, hooks.Answer{Acked: e.kind != undone, Code: e.code, User: e.user}) })
 	}
 }
 
@@ -115,7 +121,7 @@ func (t *turn) observe(e event) {
 // undone tells who delivered outside of the queue that the client did not take it.
 func (t *turn) undone(deliveries []session.Delivery) {
 	for _, d := range deliveries {
-		t.observe(event{kind: undone, done: d.Done})
+		t.observe(event{kind: undone, done: doneOf(d)})
 	}
 }
 

@@ -20,6 +20,6 @@ func (b *Broker) publishWill(t *turn, client *hooks.Client, w *storage.Will) {
 			t.drop("", &m, hooks.DropNotAuthorized)
 			return
 		}
-		b.publish(t, client, &m, nil)
+		b.publish(t, client, &m, nil, nil)
 	})
 }

@@ -107,3 +107,6 @@ func (f *willFinder) Retained(*packet.Message) error { return nil }
 
 // Counters implements storage.Visitor.
 func (f *willFinder) Counters(map[string]uint64) error { return nil }
+
+// HookRecord implements storage.Visitor.
+func (f *willFinder) HookRecord(string, string, []byte) error { return nil }

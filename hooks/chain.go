@@ -112,8 +112,20 @@ func (ch *Chain) HasSubscribeAuthorizers() bool { return len(ch.subscribeAuthori
 // HasReceiveAuthorizers reports whether AuthorizeReceive asks anybody.
 func (ch *Chain) HasReceiveAuthorizers() bool { return len(ch.receiveAuthorizers) > 0 }
 
-// HasInterceptors reports whether OnPublish asks anybody.
-func (ch *Chain) HasInterceptors() bool { return len(ch.interceptors) > 0 }
+// Intercepts reports whether OnPublish asks anybody about m.
+func (ch *Chain) Intercepts(m *packet.Message) bool {
+	for _, h := range ch.interceptors {
+		if selects(h.hook, m) {
+			return true
+		}
+	}
+	return false
+}
+
+func selects(i PublishInterceptor, m *packet.Message) bool {
+	s, ok := i.(PublishSelector)
+	return !ok || s.Selects(m)
+}
 
 // HasSubscribeInterceptors reports whether OnSubscribe asks anybody.
 func (ch *Chain) HasSubscribeInterceptors() bool { return len(ch.subscribers) > 0 }
@@ -192,7 +204,7 @@ func (ch *Chain) AuthorizeReceive(c *Client, topic string) (d Decision) {
 }
 
 // OnPublish hands m from interceptor to interceptor, each seeing what the one before made of
-// it, and returns the message to route. With Deny the message is nil. A panic is recovered and denies if c
+// it, and returns the message to route. With Deny and Handled the message is nil. A panic is recovered and denies if c
 // is nil.
 func (ch *Chain) OnPublish(c *Client, m *packet.Message) (*packet.Message, Decision) {
 	if len(ch.interceptors) == 0 {
@@ -214,8 +226,11 @@ func (ch *Chain) intercept(c *Client, m *packet.Message) (*packet.Message, Decis
 	defer identify(&at)
 	for _, h := range ch.interceptors {
 		at = h.name
+		if !selects(h.hook, m) {
+			continue
+		}
 		out, d := h.hook.OnPublish(c, m)
-		if d.Verdict == Deny {
+		if d.Verdict == Deny || d.Verdict == Handled {
 			return nil, settled(d)
 		}
 		if out == nil {

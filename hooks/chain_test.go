@@ -134,7 +134,7 @@ func (renamed) Name() string { return "renamed" }
 func TestChainKnowsItsPoints(t *testing.T) {
 	points := func(ch *Chain) []bool {
 		return []bool{
-			ch.HasPublishAuthorizers(), ch.HasSubscribeAuthorizers(), ch.HasReceiveAuthorizers(), ch.HasInterceptors(),
+			ch.HasPublishAuthorizers(), ch.HasSubscribeAuthorizers(), ch.HasReceiveAuthorizers(), ch.Intercepts(new(packet.Message)),
 			ch.HasSubscribeInterceptors(), ch.HasSessionObservers(), ch.HasDeliveryObservers(),
 		}
 	}

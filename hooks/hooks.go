@@ -66,6 +66,9 @@ const (
 	Pass Verdict = iota
 	Allow
 	Deny
+	// Handled is for a PublishInterceptor alone: it has dealt with the message, which goes to nobody and is
+	// acknowledged with Code, Success or NoMatchingSubscribers.
+	Handled
 )
 
 // Authenticator decides who may connect. It is asked on a goroutine of its own and may block
@@ -119,10 +122,17 @@ type ReceiveAuthorizer interface {
 // It returns the message to route: m itself, or a changed copy. With Deny the
 // message goes nowhere and Code is the publisher's acknowledgement (0x80 or above;
 // MQTT 3.1.1 has no such code: the connection is closed for 0x97, otherwise the message
-// is acknowledged and dropped). With Allow no later interceptor is asked. It must not keep m without copying it
+// is acknowledged and dropped). With Handled the message goes nowhere and was dealt with. With Allow no later interceptor is asked. It must not keep m without copying it
 // when m.QoS is 0: the bytes are the connection's read buffer.
 type PublishInterceptor interface {
 	OnPublish(c *Client, m *packet.Message) (*packet.Message, Decision)
+}
+
+// A PublishSelector is a PublishInterceptor that looks at a few messages only: the others cost nothing.
+type PublishSelector interface {
+	PublishInterceptor
+	// Selects reports whether OnPublish is to see m. It must not keep m, and it must be cheap: it is asked about every message.
+	Selects(m *packet.Message) bool
 }
 
 // A Subscription is one filter of a SUBSCRIBE packet.
@@ -211,9 +221,29 @@ type Delivery struct {
 	Retain bool
 	// Subscription identifiers to send along.
 	SubscriptionIDs []uint32
-	// Done is told once what became of the delivery: acknowledged with a code
-	// (Success for QoS 0, once written to the outbox), or not: the connection or the session ended first.
-	Done func(code packet.Code, acked bool)
+	// Done is told once what became of the delivery. It must not block.
+	Done func(b Batch, a Answer)
+}
+
+// An Answer is what became of a Delivery.
+type Answer struct {
+	// Acked tells that the client answered; with QoS 0, that the message was written to its outbox. Else the connection or the
+	// session ended first.
+	Acked bool
+	Code  packet.Code // of PUBACK, or of PUBREC for QoS 2
+	// User are the user properties of that packet (MQTT 5).
+	User []packet.UserProperty
+}
+
+// A Batch gathers deliveries: every client that gets some is written to once, when the batch ends. It belongs to
+// one goroutine. One that a hook is handed ends by itself some time after the hook's method has returned, and must not be kept.
+type Batch interface {
+	// Deliver is Broker.Deliver.
+	Deliver(clientID string, d Delivery) error
+	// Done is Queue.Done for a message of q that nobody waits for.
+	Done(q Queue, number uint64)
+	// End must follow Broker.Batch, and only that.
+	End()
 }
 
 // Starter is implemented by hooks that need the broker.
@@ -230,20 +260,33 @@ type Stopper interface {
 // Broker is what a hook may ask of the broker. Its methods are safe for concurrent use and
 // do not wait for any client; they must not be called from OnDelivered, OnAcked and OnDropped.
 type Broker interface {
-	// Publish routes m as if a client had published it. done, if not nil, is called once when m is stored
+	// Publish routes m as if a client had published it. Below $SYS/, where no client may, a retained message is kept in
+	// memory only. done, if not nil, is called once when m is stored
 	// for every durable receiver, or with the error that kept it from that.
 	Publish(m *packet.Message, done func(error))
+	// PublishSaving is Publish and Save in one atomic step: after a crash either both happened or neither.
+	PublishSaving(hook string, m *packet.Message, records []Record, done func(error))
 	// Own has every message that matches filter handed to o until release is called.
 	// It fails if filter is not a valid topic filter.
 	Own(filter string, o Owner) (release func(), err error)
 	// Deliver hands d to the client's connection. It fails with ErrOffline when there is none, with
 	// ErrBusy when the client's receive maximum or outbox has no room now.
 	Deliver(clientID string, d Delivery) error
+	// Batch begins a batch of deliveries.
+	Batch() Batch
 	// Disconnect ends a client's connection, with a DISCONNECT for MQTT 5. It reports whether there was one.
 	Disconnect(clientID string, code packet.Code, reason string) bool
 	// Recheck forgets every kept authorization and asks again for live subscriptions: those now
 	// refused stop receiving.
 	Recheck()
+
+	// MayPublish and MayReceive ask the authorizers about a topic, MaySubscribe about a filter, for a hook that stands
+	// for another one. The answer is not kept.
+	MayPublish(c *Client, topic string, qos byte, retain bool) Decision
+	MayReceive(c *Client, topic string) Decision
+	MaySubscribe(c *Client, filter string, qos byte) Decision
+	// Drop counts a message that a hook will not deliver, and tells the DeliveryObservers.
+	Drop(clientID string, m *packet.Message, reason DropReason)
 
 	// OpenQueue opens the durable queue that a hook calls name, making it if there is none. Messages that were in it
 	// when the broker stopped are there; its feeds are not and must be set up again. It fails if the queue is open.

@@ -6,13 +6,13 @@ import "github.com/penstockmq/penstock/broker/packet"
 // that was fed to it is on disk. It numbers its messages from 1 on, in the order of the log; a message keeps its
 // number until it is done with, across restarts.
 //
-// Its methods are safe for concurrent use and, but for Read, do not wait for the disk. None may be called from a
-// method of its Intake, except Relieve.
+// Its methods are safe for concurrent use and, but for Read, do not wait for the disk. Feed and Delete must not be called
+// from a method of its Intake.
 type Queue interface {
 	// Feed has every message that matches filter offered to the queue's Intake until release is called. A message that
 	// matches several filters of a queue is offered once.
 	Feed(filter string) (release func(), err error)
-	// Extent says what is in the queue.
+	// Extent says what was in the queue when it was opened.
 	Extent() Extent
 	// Read visits the messages that are not done, from number on, in order, until visit returns false, entries were
 	// visited or their size reached bytes; the first is visited whatever its size. It sees what Queued was told of, and
@@ -31,7 +31,7 @@ type Queue interface {
 	Delete(stored func(error))
 }
 
-// An Extent is how much is in a Queue.
+// An Extent is how much was in a Queue when it was opened.
 type Extent struct {
 	Head  uint64 // the oldest number that is not done; Next if there is none
 	Next  uint64 // the number that the next message gets
@@ -54,6 +54,8 @@ type Intake interface {
 	// Queued tells that a message that was taken has its number and is as safe as storage.sync promises. It is
 	// called in the order of the numbers, one at a time.
 	Queued(number uint64, m *packet.Message)
+	// Settled is called after Queued, once for all messages of one group commit: the time to deliver them.
+	Settled(b Batch)
 	// Withdrawn tells that a message that was taken was not stored: another receiver refused it for all, or the store did.
 	Withdrawn(m *packet.Message)
 	// Expired tells that the store dropped messages because their expiry interval passed. Numbers between those that
@@ -69,7 +71,8 @@ type Admission struct {
 	Hold bool
 	// Records are written in the same atomic step, as Broker.Save does.
 	Records []Record
-	// Reason, with Refuse, is for the log and the publisher.
+	// Code and Reason, with Refuse, are for the publisher. Code 0 is packet.QuotaExceeded.
+	Code   packet.Code
 	Reason string
 }
 
@@ -84,8 +87,8 @@ const (
 	Take
 	// Duplicate: the queue took it before. The publisher's acknowledgement waits until that is on disk.
 	Duplicate
-	// Refuse: nobody gets it, and the publisher is told packet.QuotaExceeded (MQTT 3.1.1 has no such code: the connection is
-	// closed). With QoS 0 it is dropped. Either way it is counted as DropQueueFull.
+	// Refuse: nobody gets it, and the publisher is told Code (MQTT 3.1.1 has none: the connection is closed for QuotaExceeded, otherwise
+	// the message is acknowledged). With QoS 0 it is dropped. It is counted as DropQueueFull, with another Code as DropIntercepted.
 	Refuse
 )
 
@@ -102,11 +105,11 @@ type Members interface {
 	Join(c *Client, s *Subscription) Decision
 	// Leave tells that the subscription is gone: by UNSUBSCRIBE, or with its session.
 	Leave(clientID, filter string)
-	// Online tells that the client's connection is open for deliveries; maximum is its receive maximum. A client
-	// that subscribes while connected is told of after Join.
-	Online(clientID string, maximum uint16)
+	// Online tells that the client's connection is open for deliveries; maximum is how many of QoS 1 and 2 may be in flight. A client
+	// that subscribes while connected is told of after Join, for each subscription.
+	Online(b Batch, clientID string, maximum uint16)
 	// Offline tells that the connection is gone.
-	Offline(clientID string)
+	Offline(b Batch, clientID string)
 	// Room tells that a client to which Deliver failed with ErrBusy can take something again.
-	Room(clientID string)
+	Room(b Batch, clientID string)
 }

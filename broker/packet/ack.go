@@ -9,11 +9,14 @@ type Ack struct {
 	Code Code // Success in MQTT 3.1 and 3.1.1
 	// Reason is sent, with MQTT 5, if it is not empty. Decoding checks it but does not keep it.
 	Reason string
+	// User are the user properties of a decoded packet with a code of 0x80 or above: of others nobody asks. They are
+	// never sent [MQTT5-3.4.2-3] [MQTT5-3.5.2-3] [MQTT5-3.6.2-3] [MQTT5-3.7.2-3].
+	User []UserProperty
 }
 
 // DecodeAck reads the body of a packet of one of the types PUBACK, PUBREC, PUBREL and
-// PUBCOMP. It allocates only to refuse.
-func DecodeAck(t Type, body []byte, v Version) (Ack, error) {
+// PUBCOMP. It allocates only for the user properties of a refusal, and to refuse.
+func DecodeAck(t Type, body []byte, v Version, l Limits) (Ack, error) {
 	if len(body) == 2 { // MQTT 5, 3.4.2.1: without reason code it is a success
 		if id := binary.BigEndian.Uint16(body); id != 0 {
 			return Ack{ID: id}, nil
@@ -25,8 +28,11 @@ func DecodeAck(t Type, body []byte, v Version) (Ack, error) {
 		a.Code = Code(r.byte("reason code"))
 		r.ackCode(t, a.Code)
 		if len(r.rest) > 0 { // MQTT 5, 3.4.2.2.1: without property length there are none
-			p := r.properties(ackProperties, Limits{})
-			for p.next() { // only to check them
+			p := r.properties(ackProperties, l)
+			for p.next() {
+				if p.id == propUser && a.Code.Failed() {
+					a.User = append(a.User, UserProperty{string(p.key), string(p.value)})
+				}
 			}
 			r.adopt(&p)
 		}

@@ -25,8 +25,8 @@ func TestNoAllocation(t *testing.T) {
 		"with properties": func() error { return p.Decode(0x32, publishFull, V5, Limits{}) },
 		"scattered":       func() error { return p.Decode(0x30, scattered, V5, Limits{}) },
 		"Split":           func() error { _, _, _, _, err := Split(wrapped, 1000); return err },
-		"DecodeAck":       func() error { _, err := DecodeAck(PUBACK, ack, V5); return err },
-		"DecodeAck full":  func() error { _, err := DecodeAck(PUBREC, ackFull, V5); return err },
+		"DecodeAck":       func() error { _, err := DecodeAck(PUBACK, ack, V5, Limits{}); return err },
+		"DecodeAck full":  func() error { _, err := DecodeAck(PUBREC, ackFull, V5, Limits{}); return err },
 		"AppendPublish":   func() error { buf = AppendPublish(buf[:0], V5, &o); return nil },
 		"AppendAck": func() error {
 			buf = AppendAck(buf[:0], PUBACK, V5, Ack{ID: 7, Code: NoMatchingSubscribers})
@@ -87,7 +87,7 @@ func BenchmarkDecodeAck(b *testing.B) {
 	body := []byte{0, 1}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := DecodeAck(PUBACK, body, V5); err != nil {
+		if _, err := DecodeAck(PUBACK, body, V5, Limits{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -56,7 +56,7 @@ func decodeWhole(b []byte, v Version, l Limits) (any, error) {
 		err := p.Decode(head, body, v, l)
 		return &p, err
 	case PUBACK, PUBREC, PUBREL, PUBCOMP:
-		return DecodeAck(t, body, v)
+		return DecodeAck(t, body, v, Limits{})
 	case SUBSCRIBE:
 		return DecodeSubscribe(body, v, l)
 	case UNSUBSCRIBE:

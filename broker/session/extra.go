@@ -71,5 +71,5 @@ func (o *Outbound) extrasInOrder() []uint16 {
 func (o *Outbound) releaseExtra(id uint16) {
 	e := o.extras[id]
 	o.turns++
-	e.phase, e.Done, e.turn = released, nil, o.turns
+	e.phase, e.Tag, e.turn = released, nil, o.turns
 }

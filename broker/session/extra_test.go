@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-
-	"github.com/penstockmq/penstock/broker/packet"
 )
 
 func pushExtra(t *testing.T, o *Outbound, text string, qos byte) uint16 {
@@ -192,14 +190,14 @@ func TestExtraIsToldOnce(t *testing.T) {
 			var o Outbound
 			o.Resume(10)
 			d := delivery("x", 2)
-			d.Done = func(packet.Code, bool) {}
+			d.Tag = "whose"
 			id, _ := o.PushExtra(d)
 			outcome, _, got := o.Pubrec(id, false)
-			if outcome != Released || got.Done == nil {
+			if outcome != Released || got.Tag == nil {
 				t.Fatal("PUBREC does not tell")
 			}
 			for _, d := range end(&o, id) {
-				if d.Done != nil {
+				if d.Tag != nil {
 					t.Fatal("told twice")
 				}
 			}

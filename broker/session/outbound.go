@@ -15,8 +15,8 @@ type Delivery struct {
 	Message         *packet.Message
 	SubscriptionIDs []uint32 // shared, never changed
 	Group           string   // "group/filter" of the shared subscription it came through, or empty
-	// Done, if not nil, is for whoever delivered it outside of a subscription.
-	Done   func(code packet.Code, acked bool)
+	// Tag is of whoever delivered it outside of the queue, and given back with it.
+	Tag    any
 	QoS    byte // granted: 1 or 2
 	Retain bool
 }

@@ -17,6 +17,7 @@ import (
 type stock struct {
 	path                              string
 	sessions, subscriptions, received int
+	hookQueues, hookRecords           int // of channels, bridges and other hooks
 	messages                          int
 	bytes                             int64
 	retained                          int
@@ -37,7 +38,11 @@ func takeStock(path string) (*stock, error) {
 }
 
 // Session implements storage.Visitor.
-func (s *stock) Session(storage.Session) error {
+func (s *stock) Session(found storage.Session) error {
+	if found.Hook != "" {
+		s.hookQueues++
+		return nil
+	}
 	s.sessions++
 	return nil
 }
@@ -71,11 +76,18 @@ func (s *stock) Retained(m *packet.Message) error {
 // Counters implements storage.Visitor.
 func (s *stock) Counters(map[string]uint64) error { return nil }
 
+// HookRecord implements storage.Visitor.
+func (s *stock) HookRecord(string, string, []byte) error {
+	s.hookRecords++
+	return nil
+}
+
 func (s *stock) print(w io.Writer) error {
 	return printTable(w, [][2]string{
 		{"folder", s.path},
 		{"sessions", fmt.Sprint(s.sessions)},
 		{"subscriptions", fmt.Sprint(s.subscriptions)},
+		{"queues of hooks, records", fmt.Sprintf("%d, %d", s.hookQueues, s.hookRecords)},
 		{"queued messages", fmt.Sprintf("%d, %s", s.messages, inBytes(s.bytes))},
 		{"retained messages", fmt.Sprintf("%d, %s", s.retained, inBytes(s.retainedBytes))},
 		{"QoS 2 exchanges open", fmt.Sprint(s.received)},

@@ -73,12 +73,12 @@ func (p *player) deliver(o *options) {
 	d := hooks.Delivery{
 		Message: &packet.Message{Topic: o.next("topic"), Payload: []byte(o.next("payload"))},
 		QoS:     byte(o.number("qos", 2, 0)), Retain: o.flag("retain"),
-		Done: func(code packet.Code, acked bool) {
-			if !acked {
+		Done: func(_ hooks.Batch, a hooks.Answer) {
+			if !a.Acked {
 				p.rules.note("", "delivery to %s was not acknowledged", id)
 				return
 			}
-			p.rules.note("", "delivery to %s ended: %s", id, code)
+			p.rules.note("", "delivery to %s ended: %s", id, a.Code)
 		},
 	}
 	if n := o.number("subid", 28, 0); n > 0 {
