@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"cmp"
 	"container/list"
 	"slices"
@@ -32,9 +33,14 @@ type cached struct {
 
 // A loaded chunk is a chunk in memory.
 type loaded struct {
-	head     head // entries sorted by queue and number
-	spans    map[uint64][2]int
-	messages []*packet.Message
+	// Fixed when newLoaded returns.
+	head  head // entries sorted by queue and number
+	body  []byte
+	spans map[uint64][2]int // where the entries of each queue begin and end
+
+	mu       sync.Mutex        // guards what follows
+	messages []*packet.Message // nil until they were asked for
+	names    names
 }
 
 func newCache(max int64) *cache {
@@ -97,32 +103,44 @@ func (c *cache) forget(id uint64) {
 
 // What decoded things take beside their bytes.
 const (
-	messageCost = 150
+	messageCost = 200
 	entryCost   = 40
+	queueCost   = 40
 )
 
+// size counts a chunk with all its messages decoded, so that it need not be counted again.
 func (l *loaded) size() int64 {
-	return int64(l.head.length + messageCost*len(l.messages) + entryCost*len(l.head.entries))
+	return int64(2*l.head.length + messageCost*len(l.head.messages) + entryCost*len(l.head.entries) + queueCost*len(l.head.queues))
 }
 
-// newLoaded decodes the messages of a chunk.
-func newLoaded(h *head, body []byte) (*loaded, error) {
-	l := &loaded{head: *h, spans: make(map[uint64][2]int, len(h.queues))}
-	l.head.inline = nil
-	var n names
-	for _, m := range h.messages {
-		message, err := n.decodeMessage(body[m.offset : m.offset+m.length])
-		if err != nil {
-			return nil, err
-		}
-		message.Expires = m.expires
-		l.messages = append(l.messages, message)
+// newLoaded takes a chunk, whose body is copied.
+func newLoaded(h *head, body []byte) *loaded {
+	l := &loaded{
+		head: *h, body: bytes.Clone(body), spans: make(map[uint64][2]int, len(h.queues)), messages: make([]*packet.Message, len(h.messages)),
 	}
+	l.head.inline = nil
 	l.sort()
-	return l, nil
+	return l
 }
 
-// sort puts the entries of each queue together, in order.
+// message decodes a message when it is first asked for. It shares nothing with the body, which may go before it.
+func (l *loaded) message(i int32) (*packet.Message, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if m := l.messages[i]; m != nil {
+		return m, nil
+	}
+	at := &l.head.messages[i]
+	m, err := l.names.decodeMessage(l.body[at.offset : at.offset+at.length])
+	if err != nil {
+		return nil, err
+	}
+	m.Expires = at.expires
+	l.messages[i] = m
+	return m, nil
+}
+
+// sort puts the entries of each queue together, in order. Rows know theirs no longer.
 func (l *loaded) sort() {
 	entries := l.head.entries
 	slices.SortFunc(entries, func(a, b headEntry) int {
@@ -138,13 +156,21 @@ func (l *loaded) sort() {
 	}
 }
 
-// find is the entry of a queue with a number, or nil.
-func (l *loaded) find(handle, seq uint64) *headEntry {
+// find is the entry of a queue in whose row a number is, and its message; nil if there is none.
+func (l *loaded) find(handle, seq uint64) (e *headEntry, message int32) {
 	span := l.spans[handle]
 	entries := l.head.entries[span[0]:span[1]]
 	i, ok := slices.BinarySearchFunc(entries, seq, func(e headEntry, seq uint64) int { return cmp.Compare(e.seq, seq) })
 	if !ok {
-		return nil
+		i--
 	}
-	return &entries[i]
+	if i < 0 {
+		return nil, 0
+	}
+	e = &entries[i]
+	messages := l.head.messagesOf(e)
+	if seq-e.seq >= uint64(len(messages)) {
+		return nil, 0
+	}
+	return e, messages[seq-e.seq]
 }

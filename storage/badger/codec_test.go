@@ -31,15 +31,101 @@ func TestHead(t *testing.T) {
 	if err := h.decode(b.head()); err != nil {
 		t.Fatal(err)
 	}
-	var got []storage.Entry
-	for i := range h.entries {
-		got = append(got, h.entry(&h.entries[i], ""))
-	}
-	if !reflect.DeepEqual(got, entries) || !reflect.DeepEqual(h.queues, []uint64{7, 9}) {
+	if got := listEntries(&h); !reflect.DeepEqual(got, entries) || !reflect.DeepEqual(h.queues, []uint64{7, 9}) {
 		t.Errorf("got %+v of %v", got, h.queues)
 	}
 	if b.chunk.expires != 5 || h.messages[0].expires != 5 || h.messages[1].size != 4 {
 		t.Errorf("messages %+v, chunk expires %d", h.messages, b.chunk.expires)
+	}
+}
+
+// listEntries lists the entries of a head in the order of its messages.
+func listEntries(h *head) (list []storage.Entry) {
+	for i := range h.messages {
+		m := &h.messages[i]
+		for _, e := range h.entriesOf(m) {
+			list = append(list, h.entry(&e, e.seq+uint64(m.use), ""))
+		}
+	}
+	return list
+}
+
+// Whatever messages a chunk has, for whichever queues, its head says of each what was put in, and a reader finds each; rows that come
+// again take next to nothing.
+func TestRows(t *testing.T) {
+	seed := seedOf(t)
+	random := rand.New(rand.NewPCG(seed, 2))
+	for range 300 {
+		b := &builder{chunk: &chunk{}}
+		next := make([]uint64, 6)
+		for i := range next {
+			next[i] = 1 + random.Uint64N(1000)
+			b.addQueue(uint64(i), next[i])
+		}
+		var want []storage.Entry
+		var of []int // message of each
+		for i := range random.IntN(60) {
+			row := randomRow(random, len(next))
+			b.addMessage(&packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}, len(row))
+			for _, queue := range row {
+				e := storage.Entry{Seq: next[queue], QoS: byte(1 + random.IntN(8)/7)}
+				if random.IntN(20) == 0 {
+					e.SubscriptionIDs = []uint32{random.Uint32()}
+				}
+				next[queue] += 1 + random.Uint64N(16)/15
+				b.addEntry(queue, e.Seq, &e)
+				want, of = append(want, e), append(of, i)
+			}
+		}
+		var h head
+		if err := h.decode(b.head()); err != nil {
+			t.Fatal(err)
+		}
+		if got := listEntries(&h); !reflect.DeepEqual(got, want) || h.total != len(want) {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+		findAll(t, b, &h, of)
+	}
+}
+
+// randomRow lists the queues that a message is for: often the same, sometimes one twice.
+func randomRow(random *rand.Rand, queues int) []int {
+	switch random.IntN(4) {
+	case 0:
+		return []int{0, 1, 2, 3}
+	case 1:
+		return []int{4, 5}
+	}
+	row := make([]int, 1+random.IntN(4))
+	for i := range row {
+		row[i] = random.IntN(queues)
+	}
+	return row
+}
+
+// findAll looks for every entry as Read does; of says which message each is of.
+func findAll(t *testing.T, b *builder, h *head, of []int) {
+	t.Helper()
+	var places []headEntry
+	for i := range h.messages {
+		m := &h.messages[i]
+		for _, e := range h.entriesOf(m) {
+			e.seq += uint64(m.use)
+			places = append(places, e)
+		}
+	}
+	l := newLoaded(h, b.body)
+	for i, e := range places {
+		found, at := l.find(h.queues[e.queue], e.seq)
+		if found == nil || int(at) != of[i] {
+			t.Fatalf("number %d of queue %d is message %d, found %v at %d", e.seq, e.queue, of[i], found, at)
+		}
+		if m, err := l.message(at); err != nil || string(m.Payload) != fmt.Sprint(of[i]) {
+			t.Fatalf("message %d: %v, %v", of[i], m, err)
+		}
+		if _, beyond := l.find(h.queues[e.queue], e.seq+1<<40); beyond != 0 {
+			t.Fatal("found what is not there")
+		}
 	}
 }
 
@@ -127,7 +213,10 @@ func FuzzRecords(f *testing.F) {
 		if h.decode(record) != nil || h.length > len(contents) {
 			return
 		}
-		newLoaded(&h, make([]byte, h.length))
+		l := newLoaded(&h, make([]byte, h.length))
+		for i := range h.messages {
+			l.message(int32(i))
+		}
 	})
 }
 

@@ -274,7 +274,7 @@ func (s *Store) spareLocked(b *builder) {
 	if len(s.spare) < spareMax && cap(b.body) <= 2*usual && cap(b.body) >= usual/4 {
 		s.spare = append(s.spare, b.body)
 	}
-	b.body, b.index = nil, nil
+	b.body, b.index, b.rows, b.rowEntries = nil, nil, nil, nil
 }
 
 // tellGroups is the teller: it tells Waiters in order while the committer writes the next group.

@@ -98,21 +98,27 @@ func (s *Store) expireIn(c *chunk, h *head, now time.Time) map[string]expired {
 	before := g.bytes
 	next := int64(0)
 	for i := range h.entries {
-		e, m := &h.entries[i], &h.messages[h.entries[i].message]
+		e := &h.entries[i]
 		q := s.handles[h.queues[e.queue]]
-		if m.expires == 0 || q == nil || q.marks.get(e.seq) != storage.Queued {
+		if q == nil {
 			continue
 		}
-		if m.expires > now.UnixNano() {
-			if next == 0 || m.expires < next {
-				next = m.expires
+		for k, at := range h.messagesOf(e) {
+			seq, m := e.seq+uint64(k), &h.messages[at]
+			if m.expires == 0 || q.marks.get(seq) != storage.Queued {
+				continue
 			}
-			continue
+			if m.expires > now.UnixNano() {
+				if next == 0 || m.expires < next {
+					next = m.expires
+				}
+				continue
+			}
+			s.ackLocked(g, q, seq, storage.Done)
+			x := sum[q.id]
+			sum[q.id] = expired{x.count + 1, x.bytes + int64(m.size)}
+			s.stats.Expired++
 		}
-		s.ackLocked(g, q, e.seq, storage.Done)
-		x := sum[q.id]
-		sum[q.id] = expired{x.count + 1, x.bytes + int64(m.size)}
-		s.stats.Expired++
 	}
 	s.waiting += g.bytes - before
 	if next != 0 && c.live > 0 {

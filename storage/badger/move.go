@@ -133,12 +133,22 @@ func (s *Store) readSource(c *chunk) (source, bool) {
 func (s *Store) worthMoving(c *chunk, h *head) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	live, last := 0, int32(-1)
+	seen := make([]bool, len(h.messages))
+	live := 0
 	for i := range h.entries {
 		e := &h.entries[i]
-		if e.message != last && s.liveLocked(h, e) {
-			live += h.messages[e.message].length
-			last = e.message
+		q := s.liveLocked(h, e)
+		if q == nil {
+			continue
+		}
+		for k, at := range h.messagesOf(e) {
+			if !seen[at] && q.marks.get(e.seq+uint64(k)) != progressDone {
+				seen[at] = true
+				live += h.messages[at].length
+			}
+		}
+		if live > h.length/2 {
+			break
 		}
 	}
 	if live <= h.length/2 {
@@ -150,40 +160,58 @@ func (s *Store) worthMoving(c *chunk, h *head) bool {
 	return false
 }
 
-func (s *Store) liveLocked(h *head, e *headEntry) bool {
+// liveLocked is the queue of an entry, or nil if it is done with all the messages: what is below the floor is most of what is Done.
+func (s *Store) liveLocked(h *head, e *headEntry) *queue {
 	q := s.handles[h.queues[e.queue]]
-	return q != nil && q.marks.get(e.seq) != progressDone
+	if q == nil || e.seq+uint64(len(h.messagesOf(e))) <= q.marks.floor {
+		return nil
+	}
+	return q
+}
+
+// A liveEntry is an entry of which something may be live.
+type liveEntry struct {
+	*headEntry
+	of *queue
 }
 
 // copyLocked appends what is live in a source.
 func (b *builder) copyLocked(s *Store, src *source, slots map[uint64]int) {
 	h := &src.head
-	for i := 0; i < len(h.entries); {
-		m, end := h.entries[i].message, i
-		var live []*headEntry
-		for ; end < len(h.entries) && h.entries[end].message == m; end++ {
-			if e := &h.entries[end]; s.liveLocked(h, e) {
+	rows := make([][]liveEntry, len(h.rows))
+	for i := range h.entries {
+		if e := &h.entries[i]; s.liveLocked(h, e) != nil {
+			rows[e.row] = append(rows[e.row], liveEntry{e, s.liveLocked(h, e)})
+		}
+	}
+	var live []liveEntry
+	for i := range h.messages {
+		m := &h.messages[i]
+		live = live[:0]
+		for _, e := range rows[m.row] {
+			if e.of.marks.get(e.seq+uint64(m.use)) != progressDone {
 				live = append(live, e)
 			}
 		}
-		i = end
 		if len(live) == 0 {
 			continue
 		}
-		message := h.messages[m]
-		b.body = append(b.body, src.body[message.offset:message.offset+message.length]...)
-		b.addIndex(message, len(live))
+		b.body = append(b.body, src.body[m.offset:m.offset+m.length]...)
+		b.addIndex(headMessage{length: m.length, size: m.size, expires: m.expires}, len(live))
 		for _, e := range live {
-			handle := h.queues[e.queue]
-			slot, ok := slots[handle]
-			if !ok {
-				slot = b.addQueue(handle, e.seq)
-				slots[handle] = slot
-			}
-			entry := h.entry(e, "")
-			b.addEntry(slot, e.seq, &entry)
+			b.copyEntry(h, e, e.seq+uint64(m.use), slots)
 		}
 	}
+}
+
+func (b *builder) copyEntry(h *head, e liveEntry, seq uint64, slots map[uint64]int) {
+	slot, ok := slots[e.of.handle]
+	if !ok {
+		slot = b.addQueue(e.of.handle, seq)
+		slots[e.of.handle] = slot
+	}
+	entry := h.entry(e.headEntry, seq, "")
+	b.addEntry(slot, seq, &entry)
 }
 
 // movedLocked lets the queues find the copy, which was committed together with the deletion of the originals.

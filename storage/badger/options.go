@@ -44,6 +44,7 @@ type tuning struct {
 	groupBytes   int   // closes a group: larger ones share an fsync no better, and everyone in one waits for all of it
 	groupRecords int   // closes one too, so that its small records fit a transaction
 	chunkBytes   int   // closes a chunk: a reader takes a whole one
+	chunkEntries int   // closes one too, so that no work on a chunk keeps the lock for long
 	smallMax     int   // small chunks that are left alone: those of a slow publisher are mostly done before they are that many
 	sparseMax    int64 // bytes of sparse chunks that are left alone
 	deadMax      int64 // bytes of dead chunks that are deleted at once
@@ -55,6 +56,7 @@ var tuned = tuning{
 	groupBytes:   4 << 20,
 	groupRecords: 2000,
 	chunkBytes:   256 << 10,
+	chunkEntries: 512 << 10,
 	smallMax:     512,
 	sparseMax:    8 << 20,
 	deadMax:      4 << 20,

@@ -83,6 +83,9 @@ func (q *queue) append(c *chunk) uint64 {
 
 // find is the index of the first run that ends at seq or later.
 func (q *queue) find(seq uint64) int {
+	if len(q.runs) > 0 && q.runs[0].last >= seq {
+		return 0 // nearly always, when messages are done in order
+	}
 	return sort.Search(len(q.runs), func(i int) bool { return q.runs[i].last >= seq })
 }
 

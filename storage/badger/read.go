@@ -42,7 +42,14 @@ func (s *Store) Read(
 			}
 			continue // it lies elsewhere by now, or is lost
 		}
-		if more, err := r.deliver(l, &st); err != nil || !more {
+		more, err := r.deliver(l, &st)
+		if errors.Is(err, errMalformed) {
+			if err := s.explain(st.chunk, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil || !more {
 			return err
 		}
 	}
@@ -119,13 +126,16 @@ type reader struct {
 // deliver visits the numbers of a stretch and reports whether there may be more.
 func (r *reader) deliver(l *loaded, st *stretch) (more bool, err error) {
 	for _, n := range st.numbers {
-		e := l.find(st.handle, n.seq)
+		e, at := l.find(st.handle, n.seq)
 		if e == nil {
 			return false, fmt.Errorf("storage: read: number %d of %q is not where the index says", n.seq, r.session)
 		}
-		m := l.messages[e.message]
+		m, err := l.message(at)
+		if err != nil {
+			return false, fmt.Errorf("storage: read: number %d of %q: %w", n.seq, r.session, err)
+		}
 		r.bytes += int64(m.Size())
-		if r.count > 0 && r.bytes > r.limit.Bytes || !r.visit(l.head.entry(e, r.session), n.progress, m) {
+		if r.count > 0 && r.bytes > r.limit.Bytes || !r.visit(l.head.entry(e, n.seq, r.session), n.progress, m) {
 			return false, nil
 		}
 		r.count++
@@ -141,9 +151,9 @@ func (s *Store) load(id uint64) (*loaded, error) {
 		return nil, err
 	}
 	var l *loaded
-	err := s.withBody(id, &h, func(body []byte) (err error) {
-		l, err = newLoaded(&h, body)
-		return err
+	err := s.withBody(id, &h, func(body []byte) error {
+		l = newLoaded(&h, body)
+		return nil
 	})
 	return l, err
 }

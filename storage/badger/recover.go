@@ -191,7 +191,7 @@ func (r *recovery) head(key, value []byte) error {
 		c.size += int64(h.length)
 		c.parts = partCount(h.length)
 	}
-	c.total = len(h.entries)
+	c.total = h.total
 	for i := range h.entries {
 		r.entry(c, &h, &h.entries[i])
 	}
@@ -200,21 +200,27 @@ func (r *recovery) head(key, value []byte) error {
 }
 
 func (r *recovery) entry(c *chunk, h *head, e *headEntry) {
+	messages := h.messagesOf(e)
 	q := r.handles[h.queues[e.queue]]
 	if q == nil {
 		if _, lost := r.nobody[h.queues[e.queue]]; lost {
-			r.nobody[h.queues[e.queue]]++
+			r.nobody[h.queues[e.queue]] += len(messages)
 		}
 		return
 	}
-	if e.seq >= q.next {
-		q.next = e.seq + 1
+	if end := e.seq + uint64(len(messages)); end > q.next {
+		q.next = end
 		r.changed(q, c.id)
 	}
-	if q.marks.get(e.seq) == storage.Done {
-		return
+	for i, at := range messages {
+		if seq := e.seq + uint64(i); q.marks.get(seq) != storage.Done {
+			r.live(c, q, seq, &h.messages[at])
+		}
 	}
-	m := &h.messages[e.message]
+}
+
+// live takes a number that is not Done into the index.
+func (r *recovery) live(c *chunk, q *queue, seq uint64, m *headMessage) {
 	c.live++
 	q.live++
 	r.queued++
@@ -223,11 +229,11 @@ func (r *recovery) entry(c *chunk, h *head, e *headEntry) {
 		c.expires = m.expires
 	}
 	spans := r.spans[q]
-	if n := len(spans); n > 0 && spans[n-1].chunk == c && spans[n-1].last+1 == e.seq {
-		spans[n-1].last = e.seq
+	if n := len(spans); n > 0 && spans[n-1].chunk == c && spans[n-1].last+1 == seq {
+		spans[n-1].last = seq
 		return
 	}
-	r.spans[q] = append(spans, run{chunk: c, first: e.seq, last: e.seq})
+	r.spans[q] = append(spans, run{chunk: c, first: seq, last: seq})
 }
 
 func (r *recovery) retainedPlace(_, value []byte) error {

@@ -75,6 +75,7 @@ type work struct {
 	roomSeen    time.Time // when free space was last looked at
 	freedBytes  int64     // deleted and not yet given back
 	spare       [][]byte  // buffers of builders
+	known       []target  // buffer of enqueueLocked
 }
 
 // A gone session was deleted by a group; records that belong to it are left.

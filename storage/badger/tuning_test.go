@@ -9,7 +9,7 @@ import (
 
 // restless makes everything happen all the time that could wait.
 var restless = tuning{
-	groupBytes: 2000, groupRecords: 5, chunkBytes: 500, smallMax: 4, sparseMax: 1000, deadMax: 1, logsMax: 1, collectBytes: 20000,
+	groupBytes: 2000, groupRecords: 5, chunkBytes: 500, chunkEntries: 20, smallMax: 4, sparseMax: 1000, deadMax: 1, logsMax: 1, collectBytes: 20000,
 }
 
 // The suite holds while chunks are tiny and each write is followed by checkpoints, copies, deletions and collections.

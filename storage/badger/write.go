@@ -37,25 +37,23 @@ func (s *Store) enqueueNeedsRoomLocked(e *storage.Enqueue) bool {
 
 // enqueueLocked puts the message in the chunk that is filled, if anybody known is to get it.
 func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) {
-	known := 0
+	known := s.known[:0]
 	for i := range e.To {
 		e.To[i].Seq = 0
-		if s.sessions[e.To[i].Session] != nil {
-			known++
+		if q := s.sessions[e.To[i].Session]; q != nil {
+			known = append(known, target{q, &e.To[i]})
 		}
 	}
-	if known == 0 {
+	s.known = known[:0]
+	defer clear(known)
+	if len(known) == 0 {
 		return
 	}
 	b := s.builderLocked(g)
 	before := b.bytes()
-	b.addMessage(e.Message, known)
-	for i := range e.To {
-		to := &e.To[i]
-		q := s.sessions[to.Session]
-		if q == nil {
-			continue
-		}
+	b.addMessage(e.Message, len(known))
+	for _, t := range known {
+		q, to := t.queue, t.entry
 		to.Seq = q.append(b.chunk)
 		s.queued++
 		if q.build != b {
@@ -67,9 +65,15 @@ func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) {
 	g.bytes += b.bytes() - before
 }
 
+// A target is an entry with its queue.
+type target struct {
+	queue *queue
+	entry *storage.Entry
+}
+
 // builderLocked is the chunk that takes the next message.
 func (s *Store) builderLocked(g *group) *builder {
-	if n := len(g.builders); n > 0 && g.builders[n-1].bytes() < s.options.tuning.chunkBytes && !g.builders[n-1].copied {
+	if n := len(g.builders); n > 0 && !g.builders[n-1].full(&s.options.tuning) {
 		return g.builders[n-1]
 	}
 	b := &builder{chunk: &chunk{id: s.takeIDLocked()}}
