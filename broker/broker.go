@@ -13,7 +13,8 @@
 //
 // Lock order: registry.mu, liveSession.mu, conn.mu. groups.mu, retainedMessages.mu, connections.mu and
 // counters.mu are leaves: nothing but the index's own locks is taken after them. No hook, store or socket is
-// called with a lock held.
+// called with one of them held. hookQueue.mu and presence.mu come before all of them: they keep in order what a hook is
+// told, and nothing that a hook may call takes them.
 package broker
 
 import (

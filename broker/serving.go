@@ -214,9 +214,14 @@ func (s *liveSession) tellPresence(t *turn) {
 	}
 	s.presence.mu.Lock()
 	defer s.presence.mu.Unlock()
+	s.tellPresenceLocked(t)
+}
+
+// tellPresenceLocked reports whether there was anything to tell.
+func (s *liveSession) tellPresenceLocked(t *turn) bool {
 	c, by := s.here()
 	if c == s.presence.told {
-		return
+		return false
 	}
 	for _, sv := range by {
 		if s.presence.told != nil {
@@ -227,6 +232,7 @@ func (s *liveSession) tellPresence(t *turn) {
 		}
 	}
 	s.presence.told = c
+	return true
 }
 
 // tellOnline tells a hook whose subscription is new that the client is there, if it is.
@@ -236,7 +242,7 @@ func (s *liveSession) tellOnline(t *turn, by *serving) {
 	}
 	s.presence.mu.Lock()
 	defer s.presence.mu.Unlock()
-	if c, _ := s.here(); c != nil && c == s.presence.told {
+	if !s.tellPresenceLocked(t) && s.presence.told != nil {
 		s.b.calm(func() { by.members.Online(batch{t}, s.id, uint16(s.window.Load())) })
 	}
 }
