@@ -26,6 +26,7 @@ type Store interface {
 type StoreStats struct {
 	Path           string `json:"path"`            // its folder
 	Sessions       int    `json:"sessions"`        //
+	HookQueues     int    `json:"hook_queues"`     // of channels and other hooks
 	QueuedMessages int    `json:"queued_messages"` // in all queues together
 	Chunks         int    `json:"chunks"`          // places on disk with messages
 	ChunkBytes     int64  `json:"chunk_bytes"`     //

@@ -33,6 +33,8 @@ func storeGauges() []number[StoreStats] {
 	return []number[StoreStats]{
 		gauge("storage_sessions", "Sessions with a record in the store.",
 			func(s *StoreStats) float64 { return float64(s.Sessions) }),
+		gauge("storage_hook_queues", "Durable queues of hooks in the store.",
+			func(s *StoreStats) float64 { return float64(s.HookQueues) }),
 		gauge("storage_queued_messages", "Messages in the queues of the store, each as often as it is queued.",
 			func(s *StoreStats) float64 { return float64(s.QueuedMessages) }),
 		gauge("storage_chunks", "Places on disk with messages.",

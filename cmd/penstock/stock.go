@@ -104,6 +104,7 @@ func printStats(w io.Writer, s *admin.StoreStats) error {
 	return printTable(w, [][2]string{
 		{"folder", s.Path},
 		{"sessions", fmt.Sprint(s.Sessions)},
+		{"queues of hooks", fmt.Sprint(s.HookQueues)},
 		{"queued messages", fmt.Sprint(s.QueuedMessages)},
 		{"on disk", inBytes(s.DiskBytes)},
 		{"disk full", full},

@@ -133,7 +133,7 @@ type diskStore struct {
 func (d *diskStore) Stats() admin.StoreStats {
 	s := d.Store.Stats()
 	return admin.StoreStats{
-		Path: d.path, Sessions: s.Sessions, QueuedMessages: s.Queued, Chunks: s.Chunks, ChunkBytes: s.ChunkBytes, DiskBytes: s.DiskBytes,
+		Path: d.path, Sessions: s.Sessions, HookQueues: s.HookQueues, QueuedMessages: s.Queued, Chunks: s.Chunks, ChunkBytes: s.ChunkBytes, DiskBytes: s.DiskBytes,
 		WaitingWrites: s.Writes, WaitingBytes: s.Waiting, CacheBytes: s.CacheBytes, Full: s.Full,
 		Commits: s.Commits, CommitTime: s.CommitTime, Fsyncs: s.Fsyncs, CommittedMessages: s.Messages, WrittenBytes: s.Bytes,
 		RewrittenChunks: s.Moved, RewrittenBytes: uint64(s.MovedBytes), CacheHits: s.CacheHits, CacheMisses: s.CacheMisses,

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,27 @@ func TestRows(t *testing.T) {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
 		findAll(t, b, &h, of)
+	}
+}
+
+// Messages that go to the same thousand queues as one before, others between them, take a byte for that.
+func TestRowsTakeLittle(t *testing.T) {
+	const queues, messages = 1000, 200
+	b := &builder{chunk: &chunk{}}
+	for i := range queues + 1 {
+		b.addQueue(uint64(i), 1)
+	}
+	for i := range messages {
+		seq := uint64(i + 1)
+		b.addMessage(&packet.Message{Topic: "t"}, queues)
+		for queue := range queues {
+			b.addEntry(queue, seq, &storage.Entry{QoS: 1})
+		}
+		b.addMessage(&packet.Message{Topic: "t"}, 1)
+		b.addEntry(queues, seq, &storage.Entry{QoS: 1})
+	}
+	if most := 4*queues + 2*messages*5; len(b.index) > most {
+		t.Errorf("%d bytes, at most %d", len(b.index), most)
 	}
 }
 
@@ -242,7 +264,7 @@ func (a answer) Stored(err error) { a <- err }
 func TestDamagedHead(t *testing.T) {
 	path := t.TempDir()
 	s := openForTest(t, Options{Path: path})
-	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a"}}}, nil); err != nil {
+	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a", Hook: "channel", ClientID: "orders"}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {
@@ -264,6 +286,9 @@ func TestDamagedHead(t *testing.T) {
 	losses := s.Report().Losses
 	if len(losses) != 2 || losses[1].Session != "a" || losses[1].Count != 1 || losses[1].First != 2 {
 		t.Errorf("losses: %v", losses)
+	}
+	if text := fmt.Sprint(losses); !strings.Contains(text, `queue "orders" of hook "channel": 1 messages lost, numbers 2 to 2`) {
+		t.Errorf("said as %s", text)
 	}
 	s.Close()
 	if again := openForTest(t, Options{Path: path}).Report().Losses; len(again) > 0 {

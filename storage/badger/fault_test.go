@@ -348,6 +348,16 @@ func (f *found) HookRecord(_, key string, value []byte) error {
 	return nil
 }
 
+// hookOf is the hook whose queue it is; "?" if it was not found.
+func (f *found) hookOf(id string) string {
+	for _, r := range f.sessions {
+		if r.ID == id {
+			return r.Hook
+		}
+	}
+	return "?"
+}
+
 // Queue implements storage.Visitor.
 func (f *found) Queue(q storage.Queue) error {
 	f.queues = append(f.queues, q)
@@ -434,7 +444,10 @@ func TestBackup(t *testing.T) {
 	put(t, s, "a", "b")
 	large := strings.Repeat("z", 5<<20)
 	retained := storage.PutRetained{Message: &packet.Message{Topic: "r", Payload: []byte(large), Retain: true}}
-	update(t, s, retained, storage.PutCounters{Values: map[string]uint64{"n": 7}})
+	update(t, s, retained, storage.PutCounters{Values: map[string]uint64{"n": 7}},
+		storage.PutSession{Session: storage.Session{ID: "q", Hook: "channel", ClientID: "orders"}},
+		storage.PutHookRecord{Hook: "channel", Key: "k", Value: []byte("v")})
+	mustSend(t, s, "queued", "q")
 	var want []string
 	for i := range 50 {
 		want = append(want, fmt.Sprint(i))
@@ -458,6 +471,14 @@ func TestBackup(t *testing.T) {
 	restored := open(t, badger.Options{Path: path})
 	same(t, "a", payloads(t, restored, "a"), want[1:])
 	same(t, "b", payloads(t, restored, "b"), want)
+	same(t, "q", payloads(t, restored, "q"), []string{"queued"})
+	v := &found{hooks: make(map[string]string)}
+	if err := restored.Load(v); err != nil || v.hooks["k"] != "v" || v.hookOf("q") != "channel" {
+		t.Errorf("Load: %v, records %v, sessions %+v", err, v.hooks, v.sessions)
+	}
+	if st := restored.Stats(); st.Sessions != 2 || st.HookQueues != 1 {
+		t.Errorf("%d sessions, %d queues of hooks", st.Sessions, st.HookQueues)
+	}
 	if err := badger.Restore(bytes.NewReader(backup.Bytes()), path); !errors.Is(err, badger.ErrNotEmpty) {
 		t.Errorf("Restore over a store: %v", err)
 	}

@@ -22,7 +22,8 @@ type Report struct {
 // A Loss is something that was acknowledged and cannot be read.
 type Loss struct {
 	Session string // whose queue it is; empty if it is none's or not known
-	Client  string // whose session that is; empty if the session is gone
+	Client  string // whose session that is, or what its hook calls it; empty if the session is gone
+	Hook    string // whose queue it is, if it is a hook's
 	Count   int    // messages; 0 if there are none or it is not known
 	First   uint64 // the lowest and the highest number lost
 	Last    uint64
@@ -33,6 +34,9 @@ type Loss struct {
 func (l Loss) String() string {
 	if l.Session == "" {
 		return l.What
+	}
+	if l.Hook != "" {
+		return fmt.Sprintf("queue %q of hook %q: %d messages lost, numbers %d to %d: %s", l.Client, l.Hook, l.Count, l.First, l.Last, l.What)
 	}
 	return fmt.Sprintf("client %q, session %q: %d messages lost, numbers %d to %d: %s", l.Client, l.Session, l.Count, l.First, l.Last, l.What)
 }
@@ -48,24 +52,25 @@ func (s *Store) Report() Report {
 
 // nameClients looks up whose the sessions are: memory does not hold it.
 func (s *Store) nameClients(losses []Loss) {
-	names := make(map[string]string)
+	records := make(map[string]storage.Session)
 	for i := range losses {
 		l := &losses[i]
-		name, known := names[l.Session]
+		record, known := records[l.Session]
 		if !known {
-			name = s.clientOf(l.Session)
-			names[l.Session] = name
+			record = s.recordOf(l.Session)
+			records[l.Session] = record
 		}
-		l.Client = name
+		l.Client, l.Hook = record.ClientID, record.Hook
 	}
 }
 
-func (s *Store) clientOf(session string) string {
+// recordOf is the record of a session; an empty one if there is none.
+func (s *Store) recordOf(session string) storage.Session {
 	s.mu.Lock()
 	q := s.sessions[session]
 	s.mu.Unlock()
 	if q == nil {
-		return ""
+		return storage.Session{}
 	}
 	var record storage.Session
 	err := s.view(func(txn *badger.Txn) error {
@@ -77,9 +82,9 @@ func (s *Store) clientOf(session string) string {
 		return err
 	})
 	if err != nil {
-		return ""
+		return storage.Session{}
 	}
-	return record.ClientID
+	return record
 }
 
 // lostLocked adds to the report. It does not log: whoever opened the store reads the report.

@@ -15,6 +15,8 @@ type queue struct {
 	id     string
 	handle uint64 // names it on disk; never given twice
 
+	hooked bool // it is a hook's, and no session's
+
 	next     uint64 // number the next message gets
 	runs     []run  // where the numbers lie, in order
 	marks    marks

@@ -116,6 +116,7 @@ func (r *recovery) session(key, value []byte) error {
 	}
 	q := newQueue(record.ID, handle)
 	r.sessions[q.id], r.handles[handle] = q, q
+	r.hookedLocked(q, record.Hook != "")
 	return nil
 }
 
@@ -133,6 +134,7 @@ func (r *recovery) state(key, value []byte) error {
 	if err != nil {
 		return err
 	}
+	found.hooked = q.hooked
 	*q = *found
 	r.as[q] = as
 	return nil

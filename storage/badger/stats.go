@@ -5,6 +5,7 @@ import "time"
 // Stats are what a store holds and what it cost.
 type Stats struct {
 	Sessions   int
+	HookQueues int
 	Queued     int   // entries of queues that are not Done
 	Chunks     int   // places on disk with messages
 	ChunkBytes int64 // what they take
@@ -39,7 +40,8 @@ func (s *Store) Stats() Stats {
 	defer s.mu.Unlock()
 	st := s.stats
 	st.DiskBytes = disk
-	st.Sessions = len(s.sessions)
+	st.HookQueues = s.hooked
+	st.Sessions = len(s.sessions) - s.hooked
 	st.Waiting = s.waiting
 	st.Queued = s.queued
 	st.Unreadable = len(s.report.Losses)

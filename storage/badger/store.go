@@ -56,6 +56,7 @@ type index struct {
 	watermark uint64           // what the disk says of nextID: it is never larger
 	waiting   int              // bytes in groups
 	queued    int              // numbers that are not Done, of all queues
+	hooked    int              // queues of hooks
 }
 
 // work is what is to be done behind the writers.

@@ -211,7 +211,19 @@ func (s *Store) putSessionLocked(g *group, record *storage.Session) {
 		q = newQueue(record.ID, s.takeIDLocked())
 		s.sessions[q.id], s.handles[q.handle] = q, q
 	}
+	s.hookedLocked(q, record.Hook != "")
 	g.put(idKey(keySession, q.handle), encodeSession(record))
+}
+
+// hookedLocked notes whether a queue is a hook's.
+func (s *Store) hookedLocked(q *queue, hooked bool) {
+	if hooked && !q.hooked {
+		s.hooked++
+	}
+	if !hooked && q.hooked {
+		s.hooked--
+	}
+	q.hooked = hooked
 }
 
 func newQueue(id string, handle uint64) *queue {
@@ -226,6 +238,7 @@ func (s *Store) deleteSessionLocked(g *group, id string) {
 	}
 	delete(s.sessions, id)
 	delete(s.handles, q.handle)
+	s.hookedLocked(q, false)
 	g.put(idKey(keySession, q.handle), nil)
 	s.garbage = append(s.garbage, gone{q.handle, g.id})
 	for _, r := range q.runs {

@@ -38,7 +38,8 @@ func (g *gate) Notify(f func()) {
 
 // Enqueue implements storage.Store.
 func (g *gate) Enqueue(e *storage.Enqueue, w storage.Waiter) (pending bool, err error) {
-	return g.pass(true, write{func() (bool, error) { return g.Store.Enqueue(e, w) }, w})
+	needsRoom := len(e.To) > 0 || e.Received != nil || e.Retain && len(e.Message.Payload) > 0 || puts(e.Changes)
+	return g.pass(needsRoom, write{func() (bool, error) { return g.Store.Enqueue(e, w) }, w})
 }
 
 // Update implements storage.Store.
