@@ -6,17 +6,18 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
 
-// dial connects to the endpoint.
-func (e *Endpoint) dial(ctx context.Context) (net.Conn, error) {
+// dial connects to the endpoint. A write that takes longer than patience ends the connection.
+func (e *Endpoint) dial(ctx context.Context, patience time.Duration) (net.Conn, error) {
 	conn, err := e.dialBare(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &lingering{Conn: conn}, nil
+	return &lingering{Conn: conn, patience: patience}, nil
 }
 
 func (e *Endpoint) dialBare(ctx context.Context) (net.Conn, error) {

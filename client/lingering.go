@@ -15,7 +15,8 @@ const farewell = time.Second
 // last acknowledgement, the DISCONNECT. So Close ends the writing, reads to the end, and closes then.
 type lingering struct {
 	net.Conn
-	closing sync.Once
+	patience time.Duration // for a write
+	closing  sync.Once
 
 	mu     sync.Mutex // held while reading, guards closed
 	closed bool
@@ -29,6 +30,14 @@ func (l *lingering) Read(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	return l.Conn.Read(b)
+}
+
+// Write waits for a broker that does not read, but not forever.
+func (l *lingering) Write(b []byte) (int, error) {
+	if err := l.Conn.SetWriteDeadline(time.Now().Add(l.patience)); err != nil {
+		return 0, err
+	}
+	return l.Conn.Write(b)
 }
 
 // Close closes the connection when the broker has closed its side, or after a second. Twice is harmless.

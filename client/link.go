@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"sync"
+
+	"github.com/eclipse/paho.golang/packets"
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
 // A link is one connection to a broker, of any version.
@@ -15,6 +18,9 @@ type link interface {
 	publish(ctx context.Context, m *Message) (<-chan error, error)
 	// subscribe asks for all filters and returns what became of each, in their order.
 	subscribe(ctx context.Context, filters []Filter) ([]error, error)
+	// settle acknowledges or refuses messages that the receiver kept, in this order. After
+	// disconnect it does nothing: another connection may use the same packet identifiers.
+	settle(settlements []settlement) error
 	// disconnect takes leave of the broker. It returns when nothing of the link runs any more.
 	disconnect()
 	// ended is closed when the connection is gone, and why tells the reason.
@@ -24,10 +30,23 @@ type link interface {
 
 // A receiver takes the messages of a link, one at a time.
 type receiver interface {
-	// take reports whether the message is to be acknowledged.
-	take(m *Message) bool
-	// taken is called after that.
+	// take reports whether the message is to be acknowledged now. If not, it can
+	// be settled later, with the receipt.
+	take(m *Message, r receipt) bool
+	// taken is called after a message was acknowledged.
 	taken()
+}
+
+// A receipt is what a link needs to acknowledge a message later.
+type receipt struct {
+	mqtt5 *packets.Publish
+	mqtt3 mqtt.Message
+}
+
+// A settlement says what becomes of a message.
+type settlement struct {
+	receipt
+	refusal *refusal // nil acknowledges
 }
 
 // open connects. What arrives goes to r; nil is for who does not subscribe. What
@@ -47,8 +66,8 @@ func open(ctx context.Context, o *Options, s *state, r receiver) (link, error) {
 // ignore takes everything: a session may hold messages for a client that only publishes.
 type ignore struct{}
 
-func (ignore) take(*Message) bool { return true }
-func (ignore) taken()             {}
+func (ignore) take(*Message, receipt) bool { return true }
+func (ignore) taken()                      {}
 
 // An ending is told once how a connection ended.
 type ending struct {

@@ -23,7 +23,7 @@ type link3 struct {
 }
 
 func open3(ctx context.Context, o *Options, s *state, r receiver) (link, error) {
-	socket, err := o.Endpoint.dial(ctx)
+	socket, err := o.Endpoint.dial(ctx, o.Timeout)
 	if err != nil {
 		return nil, notConnected(&o.Endpoint, err)
 	}
@@ -49,7 +49,7 @@ func open3(ctx context.Context, o *Options, s *state, r receiver) (link, error) 
 func hand3(m mqtt.Message, r receiver) {
 	if !r.take(&Message{
 		Topic: m.Topic(), Payload: m.Payload(), QoS: m.Qos(), Retain: m.Retained(), PacketID: m.MessageID(),
-	}) {
+	}, receipt{mqtt3: m}) {
 		return
 	}
 	m.Ack()
@@ -133,6 +133,16 @@ func (l *link3) subscribe(ctx context.Context, filters []Filter) ([]error, error
 		}
 	}
 	return outcomes, nil
+}
+
+// settle acknowledges. A refusal has no packet before MQTT 5: such a message stays unacknowledged.
+func (l *link3) settle(settlements []settlement) error {
+	for _, s := range settlements {
+		if s.refusal == nil {
+			s.mqtt3.Ack() // to the connection it came from, or to nobody
+		}
+	}
+	return nil
 }
 
 func (l *link3) disconnect() {

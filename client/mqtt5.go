@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ type link5 struct {
 	allowed *paho.ConnackProperties // what the broker said in CONNACK
 
 	waiting sync.WaitGroup // for acknowledgements
+
+	settling sync.Mutex // held while settling, guards left
+	left     bool       // disconnect was called
 }
 
 // A session5 is a session that acknowledges only what its receiver took. Paho calls Ack for
@@ -38,7 +42,7 @@ type session5 struct {
 
 // Ack hands the message over, and acknowledges it if it was taken.
 func (s *session5) Ack(p *packets.Publish) (err error) {
-	if !s.receiver.take(received5(p)) {
+	if !s.receiver.take(received5(p), receipt{mqtt5: p}) {
 		return nil
 	}
 	if p.QoS > 0 {
@@ -49,7 +53,7 @@ func (s *session5) Ack(p *packets.Publish) (err error) {
 }
 
 func open5(ctx context.Context, o *Options, s *state, r receiver) (link, error) {
-	socket, err := o.Endpoint.dial(ctx)
+	socket, err := o.Endpoint.dial(ctx, o.Timeout)
 	if err != nil {
 		return nil, notConnected(&o.Endpoint, err)
 	}
@@ -218,7 +222,36 @@ func (l *link5) subscribe(ctx context.Context, filters []Filter) ([]error, error
 	return outcomes, nil
 }
 
+// settle writes all PUBACKs at once. PUBRECs are the session's business: it must know
+// which messages not to hand over again.
+func (l *link5) settle(settlements []settlement) error {
+	l.settling.Lock()
+	defer l.settling.Unlock()
+	if l.left {
+		return nil
+	}
+	var answers bytes.Buffer
+	for _, s := range settlements {
+		answer := answer5(s)
+		if answer == nil {
+			if err := l.session.State.Ack(s.mqtt5); err != nil {
+				return lost(err)
+			}
+			continue
+		}
+		_, _ = answer.WriteTo(&answers) // which never fails
+	}
+	if _, err := l.conn.Write(answers.Bytes()); err != nil {
+		return lost(err)
+	}
+	l.pinger.PacketSent()
+	return nil
+}
+
 func (l *link5) disconnect() {
+	l.settling.Lock()
+	l.left = true
+	l.settling.Unlock()
 	// It fails only if the connection is gone, and closes what is left of it either way.
 	_ = l.client.Disconnect(&paho.Disconnect{})
 	l.end(nil)

@@ -26,7 +26,10 @@ type Options struct {
 	Clean     bool   // clean start or clean session
 	// SessionExpiry is how long the broker keeps the session, in seconds (MQTT 5).
 	SessionExpiry uint32
-	Will          *Will
+	// ReceiveMaximum is how many messages with QoS 1 and 2 the broker may send
+	// before the first is acknowledged (MQTT 5); 0 leaves it to the protocol: 65535.
+	ReceiveMaximum uint16
+	Will           *Will
 	// User are the user properties of CONNECT (MQTT 5).
 	User []packet.UserProperty
 	// Timeout bounds connecting, and waiting for each acknowledgement.

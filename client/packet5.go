@@ -1,6 +1,8 @@
 package client
 
 import (
+	"io"
+
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 
@@ -14,6 +16,9 @@ func connect5(o *Options) *paho.Connect {
 		Username: o.Username, UsernameFlag: o.Username != "",
 		Password: []byte(o.Password), PasswordFlag: o.Password != "",
 		Properties: &paho.ConnectProperties{User: user5(o.User), RequestProblemInfo: true},
+	}
+	if o.ReceiveMaximum > 0 {
+		c.Properties.ReceiveMaximum = &o.ReceiveMaximum
 	}
 	if o.SessionExpiry > 0 {
 		c.Properties.SessionExpiryInterval = &o.SessionExpiry
@@ -52,6 +57,26 @@ func publish5(m *Message) *packets.Publish {
 		properties.User = append(properties.User, packets.User{Key: u.Key, Value: u.Value})
 	}
 	return &packets.Publish{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: properties}
+}
+
+// answer5 is the PUBACK of a message, or the PUBREC that refuses it; nil for the PUBREC that takes it.
+func answer5(s settlement) io.WriterTo {
+	properties := &packets.Properties{}
+	code := byte(packet.Success)
+	if s.refusal != nil {
+		code = byte(s.refusal.code)
+		properties.ReasonString = s.refusal.reason
+		for _, u := range s.refusal.user {
+			properties.User = append(properties.User, packets.User{Key: u.Key, Value: u.Value})
+		}
+	}
+	switch {
+	case s.mqtt5.QoS == 1:
+		return &packets.Puback{PacketID: s.mqtt5.PacketID, ReasonCode: code, Properties: properties}
+	case s.refusal != nil:
+		return &packets.Pubrec{PacketID: s.mqtt5.PacketID, ReasonCode: code, Properties: properties}
+	}
+	return nil
 }
 
 // received5 is the message in a PUBLISH packet.

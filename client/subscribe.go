@@ -85,7 +85,8 @@ func (i *intake) serve(ctx context.Context, o *Options, s *state) (stood bool, e
 		return false, err
 	}
 	defer l.disconnect()
-	if err := i.subscribe(ctx, o, l); err != nil {
+	asking := asking{filters: i.Filters, warn: i.Warn, ready: i.Ready, over: i.finished}
+	if err := asking.subscribe(ctx, o, l); err != nil {
 		return true, err
 	}
 	select {
@@ -98,14 +99,22 @@ func (i *intake) serve(ctx context.Context, o *Options, s *state) (stood bool, e
 	}
 }
 
-func (i *intake) subscribe(ctx context.Context, o *Options, l link) error {
+// An asking is the request for subscriptions, after each connection.
+type asking struct {
+	filters []Filter
+	warn    func(error)
+	ready   func()      // may be nil
+	over    func() bool // whether the subscriptions are not wanted any more
+}
+
+func (a *asking) subscribe(ctx context.Context, o *Options, l link) error {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	var outcomes []error
-	if len(i.Filters) > 0 {
+	if len(a.filters) > 0 {
 		var err error
-		outcomes, err = l.subscribe(ctx, i.Filters)
-		if i.finished() || errors.Is(ctx.Err(), context.Canceled) {
+		outcomes, err = l.subscribe(ctx, a.filters)
+		if a.over() || errors.Is(ctx.Err(), context.Canceled) {
 			return nil // a session that was taken up may have had enough messages
 		}
 		if err != nil {
@@ -116,14 +125,14 @@ func (i *intake) subscribe(ctx context.Context, o *Options, l link) error {
 	for _, err := range outcomes {
 		if err != nil {
 			refused++
-			i.Warn(err)
+			a.warn(err)
 		}
 	}
-	if refused == len(i.Filters) && refused > 0 {
+	if refused == len(a.filters) && refused > 0 {
 		return errAllRefused
 	}
-	if i.Ready != nil {
-		i.Ready()
+	if a.ready != nil {
+		a.ready()
 	}
 	return nil
 }
@@ -140,7 +149,7 @@ type intake struct {
 	full  bool // no message is wanted any more
 }
 
-func (i *intake) take(m *Message) bool {
+func (i *intake) take(m *Message, _ receipt) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {

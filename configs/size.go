@@ -22,6 +22,15 @@ var units = []unit{
 
 var errSize = errors.New("not a size")
 
+// ParseSize reads a number of bytes such as 1MiB, 64 KiB, 1GB or 4096.
+func ParseSize(text string) (int64, error) {
+	n, err := parseSize(text)
+	if err != nil {
+		return 0, fmt.Errorf("expected a number of bytes such as 1MiB or 4096, got %q", text)
+	}
+	return n, nil
+}
+
 // parseSize reads a number of bytes such as 1MiB, 64 KiB, 1GB or 4096.
 func parseSize(text string) (int64, error) {
 	factor := int64(1)

@@ -2,6 +2,8 @@
 //
 //	penstock serve         run the broker
 //	penstock pub, sub      publish and subscribe, with any broker
+//	penstock archive       write what arrives into files
+//	penstock forward       send what arrives to HTTP endpoints
 //	penstock bench         measure a broker
 //	penstock user          accounts in a password file
 //	penstock storage       check, measure, back up and restore what a broker keeps on disk

@@ -65,7 +65,8 @@ func rootCommand() *cobra.Command {
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddCommand(
-		serveCommand(), pubCommand(), subCommand(), benchCommand(), userCommand(), configCommand(), storageCommand(), healthCommand(), versionCommand(),
+		serveCommand(), pubCommand(), subCommand(), archiveCommand(), forwardCommand(), benchCommand(), userCommand(),
+		configCommand(), storageCommand(), healthCommand(), versionCommand(),
 	)
 	return root
 }
