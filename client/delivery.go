@@ -66,13 +66,13 @@ func AckAll(deliveries []*Delivery) {
 }
 
 // Refuse returns the message to the broker, with a reason and, if after is not 0, the wish not to have it again
-// before that: the user property retry-after, in seconds. A channel delivers it again then; elsewhere a broker
+// before that: the user property retry-after, in seconds, such as 2.5. A channel delivers it again then; elsewhere a broker
 // discards it [MQTT5-4.8.2-6]. Before MQTT 5 nothing can be refused, and Refuse is the same as Leave.
 func (d *Delivery) Refuse(code packet.Code, reason string, after time.Duration) {
 	r := &refusal{code: code, reason: reason}
 	if after > 0 {
-		seconds := (after + time.Second - 1) / time.Second
-		r.user = []packet.UserProperty{{Key: "retry-after", Value: strconv.FormatInt(int64(seconds), 10)}}
+		seconds := after.Round(time.Millisecond).Seconds()
+		r.user = []packet.UserProperty{{Key: "retry-after", Value: strconv.FormatFloat(seconds, 'f', -1, 64)}}
 	}
 	d.ledger.settle(deliverySettled, r, d)
 }

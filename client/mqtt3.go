@@ -79,7 +79,7 @@ var codes3 = map[byte]packet.Code{
 
 func refused3(o *Options, t *mqtt.ConnectToken) error {
 	if code, ok := codes3[t.ReturnCode()]; ok {
-		return &Refusal{Operation: "connect", Code: code}
+		return &Refusal{Operation: opConnect, Code: code}
 	}
 	err := t.Error()
 	if errors.Is(err, io.EOF) {

@@ -85,7 +85,7 @@ func refused5(o *Options, answer *paho.Connack, err error) error {
 		}
 		return notConnected(&o.Endpoint, err)
 	}
-	r := &Refusal{Operation: "connect", Code: packet.Code(answer.ReasonCode)}
+	r := &Refusal{Operation: opConnect, Code: packet.Code(answer.ReasonCode)}
 	if answer.Properties != nil {
 		r.Reason = answer.Properties.ReasonString
 	}
@@ -93,7 +93,7 @@ func refused5(o *Options, answer *paho.Connack, err error) error {
 }
 
 func ended5(d *paho.Disconnect) error {
-	r := &Refusal{Operation: "connection ended by the broker", Code: packet.Code(d.ReasonCode)}
+	r := &Refusal{Operation: opEnded, Code: packet.Code(d.ReasonCode)}
 	if d.Properties != nil {
 		r.Reason = d.Properties.ReasonString
 	}

@@ -6,6 +6,12 @@ import (
 	"github.com/penstockmq/penstock/broker/packet"
 )
 
+// The operations of a refusal that are about the connection as a whole.
+const (
+	opConnect = "connect"
+	opEnded   = "connection ended by the broker"
+)
+
 // A Refusal is a broker's no: to a connection, a publication or a subscription, or the end it made of a connection.
 type Refusal struct {
 	Operation string      // "connect", "publish a/b", "subscribe a/#" or "connection ended by the broker"
@@ -21,6 +27,9 @@ func (r *Refusal) Error() string {
 	}
 	return text
 }
+
+// ofConnection reports whether it is the connection that was refused or ended.
+func (r *Refusal) ofConnection() bool { return r.Operation == opConnect || r.Operation == opEnded }
 
 // Final reports whether trying again is pointless.
 func (r *Refusal) Final() bool {

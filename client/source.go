@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // payloadMax is the largest payload a packet can have room for (MQTT 5, 1.5.5).
@@ -44,20 +45,66 @@ func Whole(r io.Reader) Source {
 }
 
 // Lines is a source of the lines of r without their ends; the last one need not have any.
-func Lines(r io.Reader) Source {
+func Lines(r io.Reader) Source { return scanned(r, bufio.ScanLines) }
+
+// Pieces is a source of what stands between delimiters. What follows the last one need not have any.
+func Pieces(r io.Reader, delimiter string) Source {
+	return scanned(r, func(data []byte, atEOF bool) (advance int, token []byte, err error) {
+		if i := bytes.Index(data, []byte(delimiter)); i >= 0 {
+			return i + len(delimiter), data[:i], nil
+		}
+		if atEOF && len(data) > 0 {
+			return len(data), data, nil
+		}
+		return 0, nil, nil
+	})
+}
+
+func scanned(r io.Reader, split bufio.SplitFunc) Source {
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, payloadMax)
+	scanner.Split(split)
 	return func() ([]byte, error) {
 		if scanner.Scan() {
 			return bytes.Clone(scanner.Bytes()), nil
 		}
 		if errors.Is(scanner.Err(), bufio.ErrTooLong) {
-			return nil, fmt.Errorf("no packet has room for a line of %d bytes", payloadMax)
+			return nil, fmt.Errorf("no packet has room for a payload of %d bytes", payloadMax)
 		}
 		if scanner.Err() != nil {
 			return nil, scanner.Err()
 		}
 		return nil, io.EOF
+	}
+}
+
+// AtMost is a source that ends after n payloads.
+func AtMost(n int, s Source) Source {
+	return func() ([]byte, error) {
+		if n <= 0 {
+			return nil, io.EOF
+		}
+		n--
+		return s()
+	}
+}
+
+// Paced is a source that gives no more than so many payloads a second, evenly spread. What
+// it was late with is not made up for.
+func Paced(perSecond float64, s Source) Source {
+	gap := time.Duration(float64(time.Second) / perSecond)
+	var next time.Time
+	return func() ([]byte, error) {
+		payload, err := s()
+		if err != nil {
+			return nil, err
+		}
+		time.Sleep(time.Until(next))
+		if now := time.Now(); next.Add(gap).Before(now) {
+			next = now
+		}
+		next = next.Add(gap)
+		return payload, nil
 	}
 }
 

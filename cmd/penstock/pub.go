@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -29,7 +33,12 @@ type publication struct {
 	correlation   string
 	text          bool
 	properties    []string
+	delimiter     string
+	count         int
+	rate          float64
+	reconnect     bool
 
+	messageID             bool // message-id=auto
 	hasMessage, hasExpiry bool // given, be it with an empty or zero value
 }
 
@@ -63,7 +72,10 @@ func pubCommand() *cobra.Command {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends at once
-			_, err = client.Publish(ctx, options, client.Publication{Message: message, Source: source, Window: pub.window})
+			_, err = client.Publish(ctx, options, client.Publication{
+				Message: message, Source: source, Window: pub.window, MessageID: pub.messageID,
+				Reconnect: pub.reconnect, Warn: func(err error) { fmt.Fprintln(c.ErrOrStderr(), "penstock:", oneLine(err)) },
+			})
 			if errors.Is(err, context.Canceled) {
 				return errors.New("interrupted")
 			}
@@ -83,6 +95,10 @@ func (p *publication) define(f *pflag.FlagSet) {
 	f.BoolVarP(&p.whole, "stdin-file", "s", false, "publish all of standard input as one message")
 	f.BoolVarP(&p.lines, "lines", "l", false, "publish each line of standard input")
 	f.BoolVar(&p.lines, "stdin-line", false, "the same as --lines")
+	f.StringVar(&p.delimiter, "delimiter", "", `with -l: what ends a payload instead of the end of a line; \n \t \0 as in C`)
+	f.IntVar(&p.count, "count", 0, "with -l: end after so many payloads")
+	f.Float64Var(&p.rate, "rate", 0, "with -l: how many messages a second at most")
+	f.BoolVar(&p.reconnect, "reconnect", false, "make a lost connection again, and send again what was not acknowledged")
 	f.Uint8VarP(&p.qos, "qos", "q", 0, "QoS: 0, 1 or 2")
 	f.BoolVarP(&p.retain, "retain", "r", false, "have the message retained")
 	f.IntVar(&p.window, "max-inflight", 100, "how many messages may wait for their acknowledgement")
@@ -91,7 +107,14 @@ func (p *publication) define(f *pflag.FlagSet) {
 	f.StringVar(&p.response, "response-topic", "", "topic for answers (MQTT 5)")
 	f.StringVar(&p.correlation, "correlation-data", "", "what an answer refers to (MQTT 5)")
 	f.BoolVar(&p.text, "utf8", false, "say that the payload is UTF-8 text (MQTT 5)")
-	f.StringArrayVar(&p.properties, "user-property", nil, "user property of the message, name=value; repeatable (MQTT 5)")
+	f.StringArrayVar(&p.properties, "user-property", nil, "user property of the message, name=value; repeatable (MQTT 5); "+
+		"message-id=auto gives each message one of its own")
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "property" {
+			name = "user-property"
+		}
+		return pflag.NormalizedName(name)
+	})
 	_ = f.MarkHidden("stdin-line") // it fails only for a flag that does not exist
 }
 
@@ -116,8 +139,29 @@ func (p *publication) build() (client.Message, error) {
 		m.Properties.PayloadFormat = &utf8
 	}
 	var err error
-	m.Properties.User, err = userProperties("--user-property", p.properties)
+	given := slices.DeleteFunc(slices.Clone(p.properties), func(pair string) bool { return pair == "message-id=auto" })
+	p.messageID = len(given) < len(p.properties)
+	m.Properties.User, err = userProperties("--user-property", given)
 	return m, err
+}
+
+// feed is the source of the lines of standard input.
+func (p *publication) feed(stdin io.Reader) (client.Source, error) {
+	source := client.Lines(stdin)
+	if p.delimiter != "" {
+		delimiter, err := strconv.Unquote(`"` + strings.NewReplacer(`"`, `\"`, `\0`, `\x00`).Replace(p.delimiter) + `"`)
+		if err != nil {
+			return nil, misused("--delimiter: expected text with \\n, \\t and the like, got %q", p.delimiter)
+		}
+		source = client.Pieces(stdin, delimiter)
+	}
+	if p.count > 0 {
+		source = client.AtMost(p.count, source)
+	}
+	if p.rate > 0 {
+		source = client.Paced(p.rate, source)
+	}
+	return source, nil
 }
 
 // source is where the payloads come from, and how to close it.
@@ -131,6 +175,12 @@ func (p *publication) source(stdin io.Reader) (client.Source, func(), error) {
 	if chosen != 1 {
 		return nil, nil, misused("pub needs one of -m TEXT, -f FILE, -n, -s and -l")
 	}
+	if !p.lines && (p.delimiter != "" || p.count != 0 || p.rate != 0) {
+		return nil, nil, misused("--delimiter, --count and --rate go with -l")
+	}
+	if p.count < 0 || p.rate < 0 {
+		return nil, nil, misused("--count and --rate: expected more than 0")
+	}
 	switch {
 	case p.hasMessage:
 		return client.One([]byte(p.message)), func() {}, nil
@@ -139,7 +189,8 @@ func (p *publication) source(stdin io.Reader) (client.Source, func(), error) {
 	case p.whole:
 		return client.Whole(stdin), func() {}, nil
 	case p.lines:
-		return client.Lines(stdin), func() {}, nil
+		source, err := p.feed(stdin)
+		return source, func() {}, err
 	}
 	f, err := os.Open(p.file)
 	if err != nil {
