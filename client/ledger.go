@@ -9,8 +9,8 @@ type ledger struct {
 	inOrder bool
 	pass    func([]settlement)
 
-	mu     sync.Mutex // guards what follows; held while settlements are passed on, so that they keep their order
-	lines  []*Delivery
+	mu     sync.Mutex     // guards what follows; held while settlements are passed on, so that they keep their order
+	lines  [3][]*Delivery // oldest first, by QoS: each has acknowledgements and an order of its own
 	closed bool
 	taken  bool // the broker has taken back what is not settled
 }
@@ -26,7 +26,7 @@ func (l *ledger) add(d *Delivery) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lines = append(l.lines, d)
+	l.lines[d.QoS] = append(l.lines[d.QoS], d)
 }
 
 func (l *ledger) settle(state deliveryState, r *refusal, deliveries ...*Delivery) {
@@ -52,15 +52,17 @@ func (l *ledger) settle(state deliveryState, r *refusal, deliveries ...*Delivery
 
 // dueLocked takes what is settled from the front. A delivery that is left makes way for those behind it.
 func (l *ledger) dueLocked() (due []settlement) {
-	n := 0
-	for n < len(l.lines) && l.lines[n].state != deliveryOpen {
-		if d := l.lines[n]; d.state == deliverySettled {
-			due = append(due, settlement{d.receipt, d.refusal})
+	for qos, line := range l.lines {
+		n := 0
+		for n < len(line) && line[n].state != deliveryOpen {
+			if d := line[n]; d.state == deliverySettled {
+				due = append(due, settlement{d.receipt, d.refusal})
+			}
+			line[n] = nil
+			n++
 		}
-		l.lines[n] = nil
-		n++
+		l.lines[qos] = line[n:]
 	}
-	l.lines = l.lines[n:]
 	return due
 }
 
