@@ -82,6 +82,35 @@ var mistakes = []struct {
 	{"pub -h", exitUsage, "flag needs an argument: 'h' in -h"},
 	{"pub -t a -n -h 127.0.0.1 -p PORT", exitError, "connect to NOBODY: connect: connection refused"},
 
+	{"pub -t a -n --rate 5", exitUsage, "--delimiter, --count and --rate go with -l"},
+	{"pub -t a -l --count -1", exitUsage, "--count and --rate: expected more than 0"},
+	{`pub -t a -l --delimiter \`, exitUsage, "--delimiter: expected text with"},
+	{"pub -t a -n --property message-id=auto -V 311 -h 127.0.0.1", exitError, "a message-id needs MQTT 5"},
+	{"pub -t a -n --reconnect -c -i x", exitError, "to reconnect and to take up a session exclude each other"},
+
+	{"archive", exitUsage, "archive needs a channel or a topic filter: --channel NAME or -t FILTER"},
+	{"archive -t a -q 3", exitUsage, "-q: expected 0, 1 or 2, got 3"},
+	{"archive -t a --max-in-flight 0", exitUsage, "--max-in-flight: expected 1 to 65535, got 0"},
+	{"archive -t a --log-level loud", exitUsage, `--log-level: expected debug, info, warn or error, got "loud"`},
+	{"archive -t a --format xml", exitUsage, `--format: expected raw or json, got "xml"`},
+	{"archive -t a --rotate-size big", exitUsage, `--rotate-size: expected a number of bytes such as 1MiB or 4096, got "big"`},
+	{"archive -t a --gzip --gzip-level 10", exitUsage, "--gzip-level: expected 1 to 9, got 10"},
+	{"archive -t a --filename-format <X>", exitUsage, "--filename-format, --datetime-format: unknown <X>; expected <CHANNEL>"},
+	{"archive -t a --output-dir broken.yaml/x", exitError, "mkdir broken.yaml/x: not a directory"},
+	{"archive -t a -h 127.0.0.1 -p PORT", exitError, "connect to NOBODY: connect: connection refused"},
+
+	{"forward", exitUsage, "forward needs a channel or a topic filter: --channel NAME or -t FILTER"},
+	{"forward -t a", exitUsage, "forward needs one of --post URL, --put URL and --get URL"},
+	{"forward -t a --post http://x --put http://x", exitUsage, "forward needs one of --post URL, --put URL and --get URL"},
+	{"forward -t a --post x", exitUsage, `expected a URL such as https://host/path, got "x"`},
+	{"forward -t a --get http://x", exitUsage, `--get: expected %s once in "http://x", for the payload`},
+	{"forward -t a --post http://x --mode all", exitUsage, `--mode: expected round-robin or failover, got "all"`},
+	{"forward -t a --post http://x --format xml", exitUsage, `--format: expected raw or json, got "xml"`},
+	{"forward -t a --post http://x --header x", exitUsage, `--header: expected 'Name: value', got "x"`},
+	{"forward -t a --post http://x --sample 2", exitUsage, "--sample: expected 0 to 1, got 2"},
+	{"forward -t a --post http://x --http-cafile none.pem", exitUsage, "open none.pem: no such file or directory"},
+	{"forward -t a --post http://x -h 127.0.0.1 -p PORT", exitError, "connect to NOBODY: connect: connection refused"},
+
 	{"sub", exitUsage, "sub needs a topic filter: -t FILTER"},
 	{"sub -t a -q 3", exitUsage, "-q: expected 0, 1 or 2, got 3"},
 	{"sub -t a -F %z", exitUsage, "-F: unknown %z in the format"},
@@ -113,7 +142,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{nil, {"--help"}, {"user"}, {"config"}, {"pub", "--help"}, {"sub", "--help"}, {"serve", "--help"}} {
+	for _, args := range [][]string{nil, {"--help"}, {"user"}, {"config"}, {"pub", "--help"}, {"sub", "--help"}, {"archive", "--help"}, {"forward", "--help"}, {"serve", "--help"}} {
 		if out := succeed(t, "", args...); !strings.Contains(out, "Usage:") {
 			t.Errorf("%q: got %q", args, out)
 		}
