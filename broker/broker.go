@@ -65,6 +65,7 @@ type Broker struct {
 	queues      *hookQueues
 	servings    *servings
 	saved       []savedRecord // as loaded; nil once the hooks have started
+	found       Stats         // once the store was loaded
 	index       *topic.Index[*subscriber, *plan]
 	groups      *groups
 	retained    *retainedMessages
@@ -112,6 +113,7 @@ func New(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
+	b.found = b.Stats()
 	if err := chain.Start(b); err != nil {
 		b.cancel()
 		return nil, fmt.Errorf("hooks: %w", err)
@@ -121,6 +123,9 @@ func New(o Options) (*Broker, error) {
 	go b.publishSys(o.SysInterval)
 	return b, nil
 }
+
+// Found is what the store held when the broker started.
+func (b *Broker) Found() Stats { return b.found }
 
 func (b *Broker) topicLimits() topic.Limits {
 	return topic.Limits{Length: b.limits.MaxTopicLength, Levels: b.limits.MaxTopicLevels}

@@ -78,7 +78,7 @@ func (s *openedStore) announce(b *broker.Broker, log *slog.Logger) {
 	if s.disk == nil {
 		return
 	}
-	found := b.Stats()
+	found := b.Found()
 	log.Info("store is open", "path", s.disk.path, "sessions", found.Sessions, "queued", found.QueuedMessages, "retained", found.RetainedMessages,
 		"bytes", s.disk.Stats().DiskBytes, "seconds", time.Since(s.begun).Seconds())
 	warnOfLosses(s.disk.Report(), log)
