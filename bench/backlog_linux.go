@@ -67,12 +67,11 @@ func (r *run) restart(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("bench: restart: %w", err)
 	}
-	b := r.result.Backlog
-	r.options.PID, r.watch.pid, b.Ready = again.PID, process(again.PID), again.Ready
+	r.options.PIDs, r.watch.pids, r.result.Ready = again.PIDs, again.PIDs, again.Ready
 	if err := r.watch.see(); err != nil {
 		return err
 	}
-	b.AnonymousReady = r.watch.lately
+	r.result.AnonymousReady = r.watch.lately
 	return nil
 }
 

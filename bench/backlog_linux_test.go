@@ -204,13 +204,13 @@ func TestBacklogForgotten(t *testing.T) {
 	}))
 	o.Restart = func(context.Context) (Restarted, error) {
 		target.Store(&second)
-		return Restarted{PID: os.Getpid(), Ready: time.Millisecond}, nil
+		return Restarted{PIDs: []int{os.Getpid()}, Ready: time.Millisecond}, nil
 	}
 	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Forgotten != 2 || r.Lost != 500 || r.Good() || r.Backlog.Ready != time.Millisecond || r.Backlog.AnonymousReady <= 0 {
+	if r.Forgotten != 2 || r.Lost != 500 || r.Good() || r.Ready != time.Millisecond || r.AnonymousReady <= 0 {
 		t.Errorf("%+v, %+v", r, r.Backlog)
 	}
 	if !strings.Contains(r.trouble(), "500 lost") || !strings.Contains(r.trouble(), "2 sessions forgotten") {

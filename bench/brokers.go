@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -17,10 +18,17 @@ type Broker struct {
 	config func(s settings) string
 	// args are its arguments, given the configuration file.
 	args func(file string) []string
+	// environment is what it needs there, if it is not nil.
+	environment func(s settings) []string
+	// prepare returns the program to start instead of Path, if it is not nil, and may make what that needs.
+	prepare func(path string, s settings) (string, error)
 	// version are the arguments with which it prints its version, in the first line.
 	version []string
 	// measures is set if it serves metrics of its store on settings.metrics.
 	measures bool
+	// without are the scenarios and groups of cases that it does not know, and only311 is set if it does not know MQTT 5.
+	without []string
+	only311 bool
 }
 
 // settings are what a broker is configured to.
@@ -28,8 +36,37 @@ type settings struct {
 	port     int    // of 127.0.0.1
 	window   int    // unacknowledged messages that a client may send
 	inflight int    // unacknowledged messages that the broker may send to a client
+	folder   string // of all its files
 	data     string // folder for what is durable; empty for none
 	metrics  int    // port of 127.0.0.1; 0 for none
+	spare    int    // another port that nobody listens on
+}
+
+// home is a folder for what a broker writes whatever is asked of it.
+func (s *settings) home() string {
+	if s.data != "" {
+		return s.data
+	}
+	return filepath.Join(s.folder, "home")
+}
+
+// knows reports whether a broker can be measured in a case.
+func (b *Broker) knows(k *Case) bool {
+	return !slices.Contains(b.without, string(k.Options.Scenario)) && !slices.Contains(b.without, k.Group) && !(b.only311 && k.Options.Version == 5)
+}
+
+// Brokers are the names of those that can be compared. The last is the reference.
+var Brokers = []string{"penstock", "nanomq", "flashmq", "nats-server", "emqx", "vernemq", "mosquitto"}
+
+// NewBroker is the broker with a name, as the program at a path.
+func NewBroker(name, path string) (Broker, error) {
+	makers := map[string]func(string) Broker{
+		"penstock": Penstock, "nanomq": NanoMQ, "flashmq": FlashMQ, "nats-server": NATS, "emqx": EMQX, "vernemq": VerneMQ, "mosquitto": Mosquitto,
+	}
+	if makers[name] == nil {
+		return Broker{}, fmt.Errorf("broker is %q, must be one of %s", name, strings.Join(Brokers, ", "))
+	}
+	return makers[name](path), nil
 }
 
 // Penstock is this broker. Queues are as good as unbounded, because mosquitto's are, and limits as measuring needs them; all

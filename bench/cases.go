@@ -13,14 +13,26 @@ type Case struct {
 	Group   string // Live or Stored
 	Options Options
 	Figures []Figure
-	// Kill ends the broker with SIGKILL once a backlog has grown, and starts it again.
-	Kill bool
+	// Rounds is how often it is measured unless somebody says otherwise.
+	Rounds int
+	// Ending says how the broker is ended, once it has what it is to keep, to be started again.
+	Ending Ending
 }
 
 // The groups of cases.
 const (
 	Live   = "live"   // nothing is written to disk: Penstock with storage.path "", mosquitto with persistence false
 	Stored = "stored" // brokers have a store on disk: Penstock with storage.sync always, mosquitto with persistence true
+)
+
+// An Ending is a way to end a broker.
+type Ending byte
+
+// The ways to end a broker.
+const (
+	NoEnding Ending = iota
+	Killed          // with SIGKILL
+	Stopped         // with SIGTERM, so that a broker that writes when it ends can
 )
 
 // A Figure is one number of a Result, better when smaller unless AtLeast.
@@ -33,16 +45,31 @@ type Figure struct {
 	Limit    float64
 	Absolute bool
 	AtLeast  bool // Limit is what it should reach
+	// FlashMQ is that broker's ratio to mosquitto as it was measured elsewhere, on a quiet and on a busy machine.
+	FlashMQ string
+	// Detail tells that it only helps to judge the others.
+	Detail bool
 }
 
+const (
+	roundsUsual = 3
+	roundsOften = 5 // of what scatters
+)
+
 func brokerMicros(r *Result) float64 { return r.BrokerMicros }
-func rate(r *Result) float64         { return r.DeliveriesPerSecond }
 
 // throughput are the figures of a case with messages.
-func throughput(limit float64) []Figure {
+func throughput(limit float64, flashMQ string) []Figure {
+	return append([]Figure{{Name: "broker CPU, µs/delivery", value: brokerMicros, Limit: limit, FlashMQ: flashMQ}}, shape()...)
+}
+
+// shape are the figures that say what the load was like.
+func shape() []Figure {
 	return []Figure{
-		{Name: "broker CPU, µs/delivery", value: brokerMicros, Limit: limit},
-		{Name: "deliveries/s", value: rate},
+		{Name: "deliveries/s", value: func(r *Result) float64 { return r.DeliveriesPerSecond }, Detail: true},
+		{Name: "generator CPU, µs/delivery", value: func(r *Result) float64 { return r.GeneratorMicros }, Detail: true},
+		{Name: "messages in a publisher's write", value: func(r *Result) float64 { return r.MessagesPerWrite }, Detail: true},
+		{Name: "messages in a subscriber's read", value: func(r *Result) float64 { return r.MessagesPerRead }, Detail: true},
 	}
 }
 
@@ -52,25 +79,53 @@ func Cases() []Case {
 	for i := range all {
 		all[i].Group = Live
 	}
-	stored := slices.Concat(idleStoredCases(), durablePairsCases(), backlogCases())
+	stored := slices.Concat(idleStoredCases(), durablePairsCases(), heldCases(), backlogCases())
 	for i := range stored {
 		stored[i].Group = Stored
 	}
-	return append(all, stored...)
+	all = append(all, stored...)
+	for i := range all {
+		all[i].Options.Abandon = true // each broker is used for one measurement
+		if all[i].Rounds == 0 {
+			all[i].Rounds = roundsUsual
+		}
+	}
+	return all
 }
 
-// trafficCases are about the cost of a delivery.
-func trafficCases() []Case {
-	cases := []Case{
-		{Name: "pairs-qos0", Options: Default(Pairs), Figures: throughput(0.7)},
-		{Name: "pairs-qos1", Options: withQoS(Pairs, 1), Figures: throughput(0.6)},
-		{Name: "pairs-qos2", Options: withQoS(Pairs, 2), Figures: throughput(0)},
-		{Name: "fanout", Options: Default(FanOut), Figures: throughput(0.35)},
-		{Name: "fanin", Options: Default(FanIn), Figures: throughput(0)},
-		{Name: "share", Options: Default(Share), Figures: throughput(0)},
+// brief is a case's length: many rounds tell more than long ones.
+func brief(o Options) Options {
+	o.Warmup, o.Duration = 500*time.Millisecond, 2*time.Second
+	return o
+}
+
+// manned is a brief case of n publishers and m subscribers, each publisher with a window.
+func manned(s Scenario, qos byte, n, m, window int) Options {
+	o := brief(withQoS(s, qos))
+	o.Clients, o.Subscribers, o.Window = n, m, window
+	return o
+}
+
+// bursts are the cases about the cost of a delivery, in which publishers send as much as their window allows at once.
+func bursts() []Case {
+	large := manned(Pairs, 0, 10, 1, 50)
+	large.Size = 8 << 10
+	return []Case{
+		{Name: "pairs-qos0", Options: manned(Pairs, 0, 50, 1, 50), Figures: throughput(0.25, "0.30 – 0.22")},
+		{Name: "fanout-qos0", Options: manned(FanOut, 0, 1, 100, 50), Figures: throughput(0.14, "0.18 – 0.13")},
+		{Name: "fanin-qos0", Options: manned(FanIn, 0, 100, 1, 50), Figures: throughput(0.36, "0.39 – 0.39")},
+		{Name: "pairs-qos1", Options: manned(Pairs, 1, 50, 1, 20), Figures: throughput(0.21, "0.25 – 0.19")},
+		{Name: "fanin-qos1", Options: manned(FanIn, 1, 100, 2, 20), Figures: throughput(0.30, "0.31 – 0.32")},
+		{Name: "share-qos1", Options: manned(Share, 1, 20, 5, 20), Figures: throughput(0.21, "0.23 – 0.22")},
+		{Name: "pairs-qos2", Options: manned(Pairs, 2, 20, 1, 20), Figures: throughput(0.23, "0.28 – 0.20")},
+		{Name: "pairs-8k", Options: large, Figures: throughput(0.60, "0.79 – 0.57")},
 	}
+}
+
+// trafficCases are about the cost of a delivery, in either version.
+func trafficCases() []Case {
 	var both []Case
-	for _, c := range cases {
+	for _, c := range bursts() {
 		five := c
 		five.Name += "-v5"
 		five.Options.Version = 5
@@ -79,127 +134,79 @@ func trafficCases() []Case {
 	return both
 }
 
-// singleCases are pairs whose messages do not come in bursts, which is where batching saves nothing by itself: in single ones, so fast that
-// they gather in the broker, and alone, each after the one before it has arrived.
+// singleCases are those whose messages do not come in bursts, so that batching saves nothing by itself: in single ones, so fast
+// that they gather in the broker, and alone, each after the one before it has arrived.
 func singleCases() []Case {
-	single := func(qos byte) Options {
-		o := withQoS(Pairs, qos)
-		o.Burst, o.Rest = 1, 0
-		return o
+	var cases []Case
+	for _, c := range bursts() {
+		if c.Name == "pairs-8k" {
+			continue // such messages hardly gather as it is
+		}
+		c.Name += "-single"
+		c.Options.Burst = 1
+		c.Figures = throughput(map[string]float64{"pairs-qos0-single": 0.7, "pairs-qos1-single": 0.6}[c.Name], "")
+		cases = append(cases, c)
 	}
-	alone := func(qos byte) Options {
-		o := withQoS(Pairs, qos)
-		o.Window, o.Rest = 1, 0
-		return o
-	}
-	return []Case{
-		{Name: "single-qos0", Options: single(0), Figures: throughput(0.7)},
-		{Name: "single-qos1", Options: single(1), Figures: throughput(0.6)},
-		{Name: "alone-qos0", Options: alone(0), Figures: throughput(0)},
-		{Name: "alone-qos1", Options: alone(1), Figures: throughput(0)},
-	}
+	return append(cases,
+		Case{Name: "pairs-qos0-alone", Options: manned(Pairs, 0, 50, 1, 1), Figures: throughput(0, "")},
+		Case{Name: "pairs-qos1-alone", Options: manned(Pairs, 1, 50, 1, 1), Figures: throughput(0, "")},
+	)
 }
 
-// subsFew is the case that the one with many subscriptions is measured against.
+// subsFew is the case that those with much to hold are measured against.
 const subsFew = "subs-100"
 
 // holdingCases are about the cost of what a broker holds.
 func holdingCases() []Case {
-	few := Default(Subs)
+	few, many, retained := brief(Default(Subs)), brief(Default(Subs)), brief(Default(Retained))
 	few.Subscriptions, few.Holders = 100, 10
+	idle := Default(Idle)
+	idle.Warmup, idle.Duration = 0, time.Second
 	return []Case{
-		{Name: "idle", Options: Default(Idle), Figures: []Figure{
-			{Name: "memory, KB/connection", value: func(r *Result) float64 { return r.RSSPerConnection / 1000 }, Limit: 12, Absolute: true},
-			{Name: "connects/s", value: func(r *Result) float64 { return r.ConnectsPerSecond }},
+		{Name: "idle", Options: idle, Figures: []Figure{
+			{Name: "memory, KB/connection", value: func(r *Result) float64 { return r.RSSPerConnection / 1000 }, Limit: 3, Absolute: true},
+			{Name: "connects/s", value: func(r *Result) float64 { return r.ConnectsPerSecond }, Limit: 8000, Absolute: true, AtLeast: true},
 		}},
-		{Name: subsFew, Options: few, Figures: throughput(0)},
-		{Name: "subs-1m", Options: Default(Subs), Figures: []Figure{
-			{Name: "broker CPU, µs/delivery", value: brokerMicros},
+		{Name: subsFew, Options: few, Figures: throughput(0, "")},
+		{Name: "subs-1m", Options: many, Figures: []Figure{
 			{Name: "broker CPU, × " + subsFew, value: brokerMicros, base: subsFew, Limit: 1.3, Absolute: true},
 			{Name: "memory, bytes/subscription", value: func(r *Result) float64 { return r.RSSPerSubscription }},
+			{Name: "subscriptions/s", value: func(r *Result) float64 { return r.SubscriptionsPerSecond }, Detail: true},
+		}},
+		{Name: "retained-1m", Options: retained, Figures: []Figure{
+			{Name: "broker CPU, × " + subsFew, value: brokerMicros, base: subsFew, Limit: 1.3, Absolute: true},
+			{Name: "memory, bytes/retained message", value: func(r *Result) float64 { return r.RSSPerRetained }},
+			{Name: "retained/s", value: func(r *Result) float64 { return r.RetainedPerSecond }, Detail: true},
 		}},
 	}
 }
 
 func latencyCases() []Case {
 	figures := []Figure{
-		{Name: "p50, µs", value: func(r *Result) float64 { return micros(r.Latency.P50) }},
 		{Name: "p99, µs", value: func(r *Result) float64 { return micros(r.Latency.P99) }, Limit: 1},
-		{Name: "generator late, p99, µs", value: func(r *Result) float64 { return micros(r.Lateness.P99) }},
 		{Name: "broker CPU, µs/delivery", value: brokerMicros}, // with nothing to batch
+		{Name: "p50, µs", value: func(r *Result) float64 { return micros(r.Latency.P50) }, Detail: true},
+		{Name: "generator late, p99, µs", value: func(r *Result) float64 { return micros(r.Lateness.P99) }, Detail: true},
 	}
+	pauses := withQoS(Latency, 0)
+	pauses.Rate = 100_000
+	qos0, qos1 := withQoS(Latency, 0), withQoS(Latency, 1)
+	qos0.Duration, qos1.Duration = 4*time.Second, 4*time.Second
 	return []Case{
-		{Name: "latency-qos0", Options: Default(Latency), Figures: figures},
-		{Name: "latency-qos1", Options: withQoS(Latency, 1), Figures: figures},
-	}
-}
-
-func idleStoredCases() []Case {
-	idle := Default(Idle)
-	idle.Clients = 1
-	return []Case{{Name: "idle-stored", Options: idle, Figures: []Figure{
-		{Name: "memory with the store open, MB", value: func(r *Result) float64 { return megabytes(r.RSSAfter) }, Limit: 40, Absolute: true},
-	}}}
-}
-
-// pairsClean is the case that pairs with durable sessions are measured against.
-const pairsClean = "pairs-clean"
-
-func durablePairsCases() []Case {
-	durable := withQoS(Pairs, 1)
-	durable.Durable = true
-	return []Case{
-		{Name: pairsClean, Options: withQoS(Pairs, 1), Figures: throughput(0)},
-		{Name: "pairs-durable", Options: durable, Figures: append(throughput(0),
-			Figure{Name: "broker CPU, × " + pairsClean, value: brokerMicros, base: pairsClean, Limit: 1.6, Absolute: true},
-			Figure{Name: "messages/fsync", value: func(r *Result) float64 { return r.Store.messagesPerFsync() }},
-			Figure{Name: "PUBACK p99, ms", value: func(r *Result) float64 { return micros(r.Acknowledged.P99) / 1000 }},
-		)},
-	}
-}
-
-func backlogCases() []Case {
-	million := Default(Backlog)
-	million.Size = 200
-	million.Settle, million.SettleBelow = time.Minute, 50e6
-	lone := Default(Lone)
-	lone.Data, million.Data = "data", "data" // a comparison puts the broker's own in its place
-	return []Case{
-		{Name: "backlog", Options: Default(Backlog), Figures: []Figure{
-			{Name: "acknowledged/s", value: backlogged(func(b *Backlogged) float64 { return b.Growth.PerSecond() }), Limit: 100_000, Absolute: true, AtLeast: true},
-			{Name: "PUBACK p50, ms", value: func(r *Result) float64 { return micros(r.Acknowledged.P50) / 1000 }},
-			{Name: "PUBACK p99, ms", value: func(r *Result) float64 { return micros(r.Acknowledged.P99) / 1000 }, Limit: 25, Absolute: true},
-			{Name: "broker CPU, µs/message stored", value: backlogged(func(b *Backlogged) float64 { return b.Growth.BrokerMicros() })},
-			{Name: "messages/fsync", value: backlogged(func(b *Backlogged) float64 { return b.Growth.Store.messagesPerFsync() })},
-			{Name: "drained/s", value: backlogged(func(b *Backlogged) float64 { return b.Drain.PerSecond() }), Limit: 150_000, Absolute: true, AtLeast: true},
-			{Name: "broker CPU, µs/message drained", value: backlogged(func(b *Backlogged) float64 { return b.Drain.BrokerMicros() })},
-		}},
-		{Name: "lone", Options: lone, Figures: []Figure{
-			{Name: "a message, µs", value: func(r *Result) float64 { return micros(r.Lone.Broker) }},
-			{Name: "plain append with fdatasync, µs", value: func(r *Result) float64 { return micros(r.Lone.Plain) }},
-			{Name: "message ÷ plain append", value: func(r *Result) float64 { return r.Lone.Ratio }, Limit: 2.5, Absolute: true},
-		}},
-		{Name: "backlog-1m", Options: million, Kill: true, Figures: []Figure{
-			{Name: "anonymous memory, MB at most", value: backlogged(func(b *Backlogged) float64 { return megabytes(b.AnonymousPeak) }), Limit: 120, Absolute: true},
-			{Name: "ready after kill -9, s", value: backlogged(func(b *Backlogged) float64 { return b.Ready.Seconds() }), Limit: 3, Absolute: true},
-			{Name: "disk with all queued, MB", value: backlogged(func(b *Backlogged) float64 { return megabytes(b.DiskQueued) })},
-			{Name: "disk within a minute of the drain, MB", value: backlogged(func(b *Backlogged) float64 { return megabytes(b.DiskSettled) }), Limit: 50, Absolute: true},
-			{Name: "s until then", value: backlogged(func(b *Backlogged) float64 { return b.SettleSeconds })},
-			{Name: "drained/s", value: backlogged(func(b *Backlogged) float64 { return b.Drain.PerSecond() })},
+		{Name: "latency-qos0", Options: qos0, Figures: figures, Rounds: roundsOften},
+		{Name: "latency-qos1", Options: qos1, Figures: figures, Rounds: roundsOften},
+		{Name: "pauses", Options: pauses, Figures: []Figure{
+			{Name: "longest silence, ms", value: silent(func(s *Silence) float64 { return micros(s.Longest) / 1000 }), Limit: 1, Absolute: true},
+			{Name: "p99.9, µs", value: func(r *Result) float64 { return micros(r.Latency.P999) }},
+			{Name: "generator away, ms at most", value: silent(func(s *Silence) float64 { return micros(s.Away) / 1000 }), Detail: true},
+			{Name: "deliveries/s", value: func(r *Result) float64 { return r.DeliveriesPerSecond }, Detail: true},
 		}},
 	}
 }
 
-// backlogged takes a figure from what Backlog measured.
-func backlogged(of func(*Backlogged) float64) func(*Result) float64 {
-	return func(r *Result) float64 { return of(r.Backlog) }
-}
-
-func (w *StoreWork) messagesPerFsync() float64 {
-	if w == nil {
-		return 0
-	}
-	return w.MessagesPerFsync
+// silent takes a figure from the silences of an open loop.
+func silent(of func(*Silence) float64) func(*Result) float64 {
+	return func(r *Result) float64 { return of(r.Silence) }
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -8,20 +8,36 @@ import (
 // A client is the protocol of one connection: it is handed bytes and appends frames.
 type client struct {
 	// Fixed when it is made.
-	traffic    *traffic
+	common
 	id         string
-	version    byte
-	qos        byte
 	filters    int              // how many it subscribes to, one after the other
 	filter     func(int) string // names them
 	publisher  *publisher       // nil if it does not publish
 	subscriber *subscriber      // nil if it expects no messages
+	keeper     *keeper          // nil if it publishes nothing that is retained
 	durable    bool             // its session outlives the connection
 
 	purpose   purpose // of the connection it has, or will have next
 	asked     int     // filters sent in a SUBSCRIBE
 	confirmed int     // filters acknowledged
 	ready     bool    // connected and subscribed
+}
+
+// common is what all clients of a run have in common.
+type common struct {
+	traffic            *traffic
+	version            byte
+	qos                byte
+	username, password string
+}
+
+// A keeper publishes messages that are retained, on a topic each.
+type keeper struct {
+	count   int
+	topic   func(int) string
+	payload []byte
+	sent    int
+	kept    int // acknowledged
 }
 
 // A purpose says why a client connects.
@@ -38,7 +54,7 @@ const filtersMax = 500
 
 // connect appends the first packet.
 func (c *client) connect(out []byte) []byte {
-	h := hello{version: c.version, id: c.id, clean: true}
+	h := hello{version: c.version, id: c.id, clean: true, username: c.username, password: c.password}
 	if c.durable && c.purpose != forget {
 		// A session that is begun is new without the flag, because no other run uses its identifier.
 		h.clean, h.durable = false, true
@@ -53,6 +69,9 @@ func (c *client) leave(next purpose) {
 	}
 	c.ready, c.purpose = false, next
 	c.asked, c.confirmed = 0, 0
+	if c.keeper != nil {
+		c.keeper.sent, c.keeper.kept = 0, 0
+	}
 }
 
 // feed takes bytes from the broker. It returns those of an incomplete packet, and out with the answers.
@@ -134,6 +153,9 @@ func (c *client) takeAck(first byte, body, out []byte) ([]byte, error) {
 	if first == pubrelByte {
 		return appendAck(out, pubcompByte, id), nil
 	}
+	if c.keeper != nil && first == pubackByte {
+		return c.keep(out, id), nil
+	}
 	place := int(id) - 1
 	if c.publisher == nil || place < 0 || place >= len(c.publisher.missing) {
 		return out, c.fail("broker acknowledges packet identifier %d, which was not used", id)
@@ -149,6 +171,7 @@ func (c *client) takeConnack(body, out []byte) ([]byte, error) {
 	if len(body) < 2 || body[1] != 0 {
 		return out, c.fail("broker refuses the connection: CONNACK %#x", body)
 	}
+	c.traffic.greeted++
 	if c.version == 5 {
 		maximum, err := receiveMaximum(body[2:])
 		if err != nil {
@@ -157,6 +180,13 @@ func (c *client) takeConnack(body, out []byte) ([]byte, error) {
 		if p := c.publisher; p != nil && c.qos > 0 && int(maximum) < len(p.missing) {
 			p.missing = p.missing[:maximum] // [MQTT5-3.3.4-9]
 		}
+	}
+	if k := c.keeper; k != nil {
+		// No more are on their way than a broker takes by default, each with an identifier of its own.
+		for id := range uint16(min(keptMax, k.count)) {
+			out = c.retain(out, 1+id)
+		}
+		return out, nil
 	}
 	if c.purpose == begin {
 		return c.subscribe(out), nil
@@ -207,6 +237,35 @@ func (c *client) subscribe(out []byte) []byte {
 		c.asked++
 	}
 	return appendSubscribe(out, c.version, 1, c.qos, filters)
+}
+
+// keptMax is how many retained messages are on their way at once: within any broker's receive maximum that is usual.
+const keptMax = 16
+
+// keep takes the acknowledgement of a retained message and sends the next under its identifier. One by one, because a broker that
+// lets Nagle's algorithm work would hold back acknowledgements until there is a packet for them to follow.
+func (c *client) keep(out []byte, id uint16) []byte {
+	k := c.keeper
+	k.kept++
+	c.traffic.kept++
+	if k.kept == k.count {
+		c.becomeReady()
+	}
+	if k.sent == k.count {
+		return out
+	}
+	return c.retain(out, id)
+}
+
+// retain appends the next retained message, or has the broker forget it.
+func (c *client) retain(out []byte, id uint16) []byte {
+	k := c.keeper
+	payload := k.payload
+	if c.purpose == forget {
+		payload = nil
+	}
+	k.sent++
+	return appendRetained(out, c.version, id, k.topic(k.sent-1), payload)
 }
 
 // receiveMaximum reads the CONNACK property of that name (MQTT 5, 3.2.2.3.3). in starts with the property length.

@@ -16,7 +16,8 @@ func pair(t *testing.T, o Options) (tr *traffic, pub, sub *client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr = &traffic{sending: true}
+	tr = newTraffic(&o, p)
+	tr.sending = true
 	sub = newSubscribers(&o, p, tr)[0]
 	pub = newPublishers(&o, p, tr)[0]
 	return tr, pub, sub
@@ -209,7 +210,7 @@ func TestReceiveMaximum(t *testing.T) {
 		properties packets.Properties
 		qos        byte
 		window     int
-	}{{all, 1, 7}, {all, 2, 7}, {all, 0, 100}, {without, 1, 100}, {packets.Properties{ReceiveMaximum: 1000}, 1, 100}} {
+	}{{all, 1, 7}, {all, 2, 7}, {all, 0, 50}, {without, 1, 50}, {packets.Properties{ReceiveMaximum: 1000}, 1, 50}} {
 		o := Default(Pairs)
 		o.Version, o.QoS = 5, test.qos
 		tr, pub, _ := pair(t, o)
@@ -223,8 +224,13 @@ func TestReceiveMaximum(t *testing.T) {
 
 // What a broker must not send ends the run with a reason.
 func TestClientRefuses(t *testing.T) {
+	_, _, sub := pair(t, Default(Pairs))
+	run := sub.traffic.run
 	foreign := Options{Version: 4, Size: 64}
-	other, early := newStamp(&foreign, 9, "t"), newStamp(&foreign, 0, "t")
+	stamped := func(h header) []byte {
+		s := newStamp(&foreign, h, "t")
+		return s.append(nil, 0, h.sequence, 0)
+	}
 	for _, test := range []struct {
 		name string
 		in   []byte
@@ -233,8 +239,10 @@ func TestClientRefuses(t *testing.T) {
 		{"CONNACK with a refusal", []byte{0x20, 2, 0, 5}, "refuses the connection"},
 		{"SUBACK with a failure", []byte{0x90, 3, 0, 1, 0x80}, "0x80"},
 		{"SUBACK too many", []byte{0x90, 4, 0, 1, 0, 0}, "SUBACK"},
-		{"message of another publisher", other.append(nil, 0, 1, 0), "no one's"},
-		{"message not sent yet", early.append(nil, 0, 1, 0), "no one's"},
+		{"message of another publisher", stamped(header{run: run, publisher: 9, sequence: 1}), "no one's"},
+		{"message not sent yet", stamped(header{run: run, sequence: 1}), "no one's"},
+		{"message of another run", stamped(header{run: run + 1, sequence: 1}), "no one's"},
+		{"probe that nobody sent", stamped(header{run: run}), "no one's"},
 		{"message without a header", []byte{0x30, 5, 0, 1, 't', 1, 2}, "no one's"},
 		{"topic beyond the packet", []byte{0x30, 2, 0, 9}, "no one's"},
 		{"acknowledgement of nothing sent", []byte{0x40, 2, 0, 1}, "not used"},
@@ -245,8 +253,7 @@ func TestClientRefuses(t *testing.T) {
 		{"length of five bytes", []byte{0x30, 0x80, 0x80, 0x80, 0x80, 1}, errRemainingLength.Error()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, _, sub := pair(t, Default(Pairs))
-			sub.asked = 1
+			sub.asked, sub.confirmed = 1, 0
 			_, _, err := sub.feed(test.in, nil)
 			if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), sub.id) {
 				t.Errorf("error %v, want the client's name and %q", err, test.says)

@@ -5,12 +5,17 @@ import (
 	"strconv"
 )
 
+// newCommon is what all clients of a run have in common.
+func newCommon(o *Options, t *traffic) common {
+	return common{traffic: t, version: o.Version, qos: o.QoS, username: o.Username, password: o.Password}
+}
+
 // newSubscribers makes the clients that receive.
 func newSubscribers(o *Options, p *plan, t *traffic) []*client {
 	var clients []*client
 	for i, x := range p.subscribers {
 		c := &client{
-			traffic: t, id: p.clientID("s", i), version: o.Version, qos: o.QoS, durable: o.Durable,
+			common: newCommon(o, t), id: p.clientID("s", i), durable: o.Durable,
 			filters: 1, filter: func(int) string { return x.filter },
 		}
 		if x.filter == "" {
@@ -29,8 +34,20 @@ func newHolders(o *Options, p *plan, t *traffic) []*client {
 	var clients []*client
 	for i, h := range p.holders {
 		clients = append(clients, &client{
-			traffic: t, id: p.clientID("h", i), version: o.Version, qos: o.QoS, durable: o.Durable,
+			common: newCommon(o, t), id: p.clientID("h", i), durable: o.Durable,
 			filters: h.to - h.from, filter: func(n int) string { return p.held(h.from + n) },
+		})
+	}
+	return clients
+}
+
+// newKeepers makes the clients that publish what is retained.
+func newKeepers(o *Options, p *plan, t *traffic) []*client {
+	var clients []*client
+	for i, k := range p.keepers {
+		clients = append(clients, &client{
+			common: newCommon(o, t), id: p.clientID("k", i),
+			keeper: &keeper{count: k.to - k.from, topic: func(n int) string { return p.kept(k.from + n) }, payload: make([]byte, o.Size)},
 		})
 	}
 	return clients
@@ -41,18 +58,23 @@ func newPublishers(o *Options, p *plan, t *traffic) []*client {
 	var clients []*client
 	for i, route := range p.publishers {
 		pub := &publisher{
-			index: i, stamp: newStamp(o, uint32(i), route.topic), copies: route.copies, missing: make([]uint32, o.Window),
+			index: i, stamp: newStamp(o, header{run: p.run, publisher: uint32(i)}, route.topic), copies: route.copies, missing: make([]uint32, o.Window),
 			limit: math.MaxUint64,
 		}
 		if o.QoS > 0 {
 			pub.acks = 1
+		}
+		if o.Scenario == Bridge {
+			plain := *o
+			plain.QoS = 0
+			pub.probe = newStamp(&plain, header{run: p.run, publisher: uint32(i)}, route.topic)
 		}
 		if o.Durable && o.QoS > 0 {
 			pub.begun = make([]int64, o.Window)
 		}
 		t.publishers = append(t.publishers, pub)
 		clients = append(clients, &client{
-			traffic: t, id: p.clientID("p", i), version: o.Version, qos: o.QoS, durable: o.Durable, publisher: pub,
+			common: newCommon(o, t), id: p.clientID("p", i), durable: o.Durable, publisher: pub,
 		})
 	}
 	return clients

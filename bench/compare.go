@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -14,9 +15,14 @@ type CompareOptions struct {
 	// Brokers are measured in this order; the last is the reference.
 	Brokers  []Broker
 	Cases    []Case
-	Rounds   int
+	Rounds   int           // 0 leaves the cases' own
 	Duration time.Duration // of each measurement; 0 leaves the cases' own
 	Messages int           // of each backlog; 0 leaves the cases' own
+	// Limit is how long it may take: nothing is begun later. 0 is for ever.
+	Limit time.Duration
+	// State is a file with what was measured, so that a comparison which was interrupted or had no time goes on where it stood; empty
+	// for none. It is removed when there is nothing left to measure.
+	State string
 	// Folder is where brokers keep their files; empty is the system's temporary folder. For cases with a store it must be on a disk.
 	Folder string
 	// Report is told of each measurement, if it is not nil.
@@ -28,8 +34,16 @@ type Comparison struct {
 	Circumstances
 	Brokers []string `json:"brokers"` // the last is the reference
 	Rows    []Row    `json:"rows"`
-	// Troubles tell of measurements in which messages were lost or came out of order.
-	Troubles []string `json:"troubles"`
+	// Troubles tell of measurements in which messages were lost or came out of order, or that failed.
+	Troubles []Trouble `json:"troubles"`
+	// Unmeasured are the cases for which there was no time.
+	Unmeasured []string `json:"unmeasured,omitempty"`
+}
+
+// A Trouble is what went wrong with a measurement of a case.
+type Trouble struct {
+	Case string `json:"case"`
+	Text string `json:"text"`
 }
 
 // A Row is one figure of every broker: the median of its rounds. A number that is not known is 0.
@@ -42,6 +56,8 @@ type Row struct {
 	Limit    float64   `json:"limit"`    // for Ratio, or for the first median if Absolute; 0 is none
 	Absolute bool      `json:"absolute"` // see Limit
 	AtLeast  bool      `json:"at_least"` // Limit is to be reached, not to be kept
+	FlashMQ  string    `json:"flashmq,omitempty"`
+	Detail   bool      `json:"detail,omitempty"`
 }
 
 // Met reports whether the row keeps its limit. A row without one does, and one that needs a reference that is not there.
@@ -66,8 +82,18 @@ func (r *Row) Met() bool {
 // results are those of one case: by broker, one for each round.
 type results [][]Result
 
+// A comparing is a comparison on its way.
+type comparing struct {
+	CompareOptions
+	found  map[string]results
+	failed map[string]error // measurements that are not tried again, by case and broker
+	state  *state
+	until  time.Time // zero for ever
+}
+
 // Compare measures brokers side by side. It starts each anew for each measurement, on a free port of
-// 127.0.0.1, and stops what it started.
+// 127.0.0.1, and stops what it started. A measurement that fails does not keep it from the others: the comparison is returned
+// beside the error.
 func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -76,25 +102,86 @@ func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	for _, b := range o.Brokers {
 		c.Brokers = append(c.Brokers, b.Name)
 	}
-	found := make(map[string]results)
-	for _, family := range families(o.Cases) {
-		for round := range o.Rounds {
-			if err := o.round(ctx, family, round, found); err != nil {
-				return c, err
+	all := &comparing{CompareOptions: o, found: make(map[string]results), failed: make(map[string]error)}
+	if o.Limit > 0 {
+		all.until = c.Began.Add(o.Limit)
+	}
+	var err error
+	if all.state, err = openState(o.State, c.Began); err != nil {
+		return nil, err
+	}
+	err = all.run(ctx)
+	err = errors.Join(err, all.state.close(err == nil && all.complete()))
+	all.tell(c)
+	return c, err
+}
+
+// run measures round by round, so that a comparison that is cut short has measured as much of each case.
+func (a *comparing) run(ctx context.Context) error {
+	var rounds int
+	for _, k := range a.Cases {
+		rounds = max(rounds, a.rounds(k))
+	}
+	for round := range rounds {
+		for _, family := range families(a.Cases) {
+			if !a.until.IsZero() && time.Now().After(a.until) {
+				return nil
+			}
+			if err := a.round(ctx, family, round); err != nil {
+				return err
 			}
 		}
-		for _, k := range family {
-			c.add(k, found)
+	}
+	return errors.Join(slices.Collect(maps.Values(a.failed))...)
+}
+
+// rounds is how often a case is measured.
+func (a *comparing) rounds(k Case) int {
+	if a.Rounds > 0 {
+		return a.Rounds
+	}
+	return k.Rounds
+}
+
+// complete reports whether nothing is left to measure.
+func (a *comparing) complete() bool {
+	for _, k := range a.Cases {
+		for i, b := range a.Brokers {
+			if b.knows(&k) && (a.found[k.Name] == nil || len(a.found[k.Name][i]) < a.rounds(k)) {
+				return false
+			}
 		}
 	}
-	return c, nil
+	return true
+}
+
+// tell puts what was found into a comparison.
+func (a *comparing) tell(c *Comparison) {
+	for _, k := range a.Cases {
+		rounds := 0
+		for _, r := range a.found[k.Name] {
+			rounds = max(rounds, len(r))
+		}
+		if rounds == 0 {
+			c.Unmeasured = append(c.Unmeasured, k.Name)
+			continue
+		}
+		c.count(rounds)
+		c.add(k, a.found)
+		for _, b := range a.Brokers {
+			if err := a.failed[k.Name+", "+b.Name]; err != nil {
+				c.Troubles = append(c.Troubles, Trouble{k.Name, err.Error()})
+			}
+		}
+	}
 }
 
 // check says what is impossible.
 func (o *CompareOptions) check() error {
-	if len(o.Brokers) == 0 || o.Rounds < 1 {
-		return errors.New("bench: nothing to compare: no broker, or no round")
+	if len(o.Brokers) == 0 || o.Rounds < 0 || o.Limit < 0 {
+		return errors.New("bench: nothing to compare: no broker, or less than no round or no time")
 	}
+	o.Cases = slices.Clone(o.Cases)
 	for i := range o.Cases {
 		k := &o.Cases[i]
 		if o.Duration > 0 {
@@ -103,10 +190,16 @@ func (o *CompareOptions) check() error {
 		if o.Messages > 0 && k.Options.Scenario == Backlog {
 			k.Options.Messages = o.Messages
 		}
+		k.Rounds = max(k.Rounds, 1)
 		if err := k.Options.Check(); err != nil {
 			return fmt.Errorf("bench: %s: %w", k.Name, err)
 		}
 	}
+	return o.checkFolder()
+}
+
+// checkFolder refuses to compare stores where nothing is on a disk.
+func (o *CompareOptions) checkFolder() error {
 	if !slices.ContainsFunc(o.Cases, func(c Case) bool { return c.Group == Stored }) {
 		return nil
 	}
@@ -142,21 +235,48 @@ func families(cases []Case) [][]Case {
 }
 
 // round measures each case of a family with each broker once.
-func (o *CompareOptions) round(ctx context.Context, family []Case, round int, found map[string]results) error {
+func (a *comparing) round(ctx context.Context, family []Case, round int) error {
 	for _, k := range family {
-		if found[k.Name] == nil {
-			found[k.Name] = make(results, len(o.Brokers))
+		if round >= a.rounds(k) {
+			continue
 		}
-		for i, b := range o.Brokers {
-			r, err := o.measureOnce(ctx, b, k)
-			if err != nil {
+		if a.found[k.Name] == nil {
+			a.found[k.Name] = make(results, len(a.Brokers))
+		}
+		for i, b := range a.Brokers {
+			if err := a.turn(ctx, k, i, round); err != nil {
 				return fmt.Errorf("%s: %s: %w", k.Name, b.Name, err)
 			}
-			found[k.Name][i] = append(found[k.Name][i], r)
-			if o.Report != nil {
-				o.Report(k, round+1, b.Name, r)
-			}
 		}
+	}
+	return nil
+}
+
+// turn measures a case with one broker, unless that is known, cannot be or has failed before. Only the end of ctx is an error.
+func (a *comparing) turn(ctx context.Context, k Case, i, round int) error {
+	b := a.Brokers[i]
+	name := k.Name + ", " + b.Name
+	rounds := &a.found[k.Name][i]
+	if len(*rounds) > round || a.failed[name] != nil || !b.knows(&k) {
+		return nil
+	}
+	r, known := a.state.find(&k, &b, round)
+	if !known {
+		var err error
+		if r, err = a.measureOnce(ctx, b, k); ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		if err == nil {
+			err = a.state.keep(&k, &b, round, &r)
+		}
+		if err != nil {
+			a.failed[name] = fmt.Errorf("%s, round %d: %w", name, round+1, err)
+			return nil
+		}
+	}
+	*rounds = append(*rounds, r)
+	if a.Report != nil {
+		a.Report(k, round+1, b.Name, r)
 	}
 	return nil
 }
@@ -176,9 +296,9 @@ func (o *CompareOptions) measureOnce(ctx context.Context, b Broker, k Case) (r R
 		}
 	}()
 	what := k.Options
-	what.Address, what.PID, what.Data, what.Metrics = s.address, s.command.Process.Pid, s.data, s.metrics
-	if k.Kill {
-		what.Restart = s.crash
+	what.Address, what.PIDs, what.Data, what.Metrics = s.address, s.pids(), s.data, s.metrics
+	if k.Ending != NoEnding {
+		what.Restart = func(ctx context.Context) (Restarted, error) { return s.again(ctx, k.Ending) }
 	}
 	return Run(ctx, what)
 }
@@ -194,14 +314,14 @@ func (c *Comparison) add(k Case, found map[string]results) {
 	for i, name := range c.Brokers {
 		for round, r := range found[k.Name][i] {
 			if !r.Good() {
-				c.Troubles = append(c.Troubles, fmt.Sprintf("%s, %s, round %d: %s", k.Name, name, round+1, r.trouble()))
+				c.Troubles = append(c.Troubles, Trouble{k.Name, fmt.Sprintf("%s, %s, round %d: %s", k.Name, name, round+1, r.trouble())})
 			}
 		}
 	}
 }
 
 func newRow(k Case, f Figure, found map[string]results) Row {
-	row := Row{Group: k.Group, Case: k.Name, Figure: f.Name, Limit: f.Limit, Absolute: f.Absolute, AtLeast: f.AtLeast}
+	row := Row{Group: k.Group, Case: k.Name, Figure: f.Name, Limit: f.Limit, Absolute: f.Absolute, AtLeast: f.AtLeast, FlashMQ: f.FlashMQ, Detail: f.Detail}
 	for i, rounds := range found[k.Name] {
 		m := median(rounds, f.value)
 		if f.base != "" {
@@ -223,7 +343,11 @@ func quotient(a, b float64) float64 {
 	return a / b
 }
 
+// median is 0, which means that it is not known, without rounds.
 func median(rounds []Result, value func(*Result) float64) float64 {
+	if len(rounds) == 0 {
+		return 0
+	}
 	values := make([]float64, len(rounds))
 	for i := range rounds {
 		values[i] = value(&rounds[i])

@@ -3,7 +3,7 @@
 //
 // One thread serves all clients from one epoll loop, with hand-made packets for MQTT 3.1.1 and 5 and a
 // scanner that reads no more of an answer than must be counted, so that the generator takes
-// less of a shared machine than any broker. Throughput is measured in a closed loop: a publisher
+// less of a shared machine than any broker, as far as messages come in bursts. Throughput is measured in a closed loop: a publisher
 // has no more than a window of messages on their way, at QoS 0 too, where what counts is their arrival at
 // the subscribers, so nothing is measured while a broker drops. Latency is measured
 // in an open loop from the time at which a message was due, not sent. What a broker stores is measured by letting a backlog grow for

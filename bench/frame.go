@@ -21,8 +21,16 @@ const (
 	disconnectByte = 0xE0
 )
 
-// Each payload starts with the publisher's number (4 bytes), the message's number (8 bytes) and its time (8 bytes).
-const headerLen = 20
+// A header is what each payload starts with: which run and publisher it is of, in 4 bytes each, the message's number and its
+// time, in 8 bytes each.
+type header struct {
+	run       uint32
+	publisher uint32
+	sequence  uint64 // from 1; 0 is a message that only tells that it came through
+	time      int64
+}
+
+const headerLen = 24
 
 var errRemainingLength = errors.New("remaining length over four bytes") // [MQTT5-1.5.5-1]
 
@@ -45,19 +53,24 @@ func appendFrame(dst []byte, first byte, body []byte) []byte {
 	return append(dst, body...)
 }
 
-// A hello is what a CONNECT says, without a will, name or password.
+// A hello is what a CONNECT says, without a will.
 type hello struct {
-	version byte
-	id      string
-	clean   bool // clean session or clean start
-	durable bool // with MQTT 5, the session has an expiry interval; before, it is durable if it is not clean
+	version  byte
+	id       string
+	clean    bool // clean session or clean start
+	durable  bool // with MQTT 5, the session has an expiry interval; before, it is durable if it is not clean
+	username string
+	password string
 }
 
 func (h hello) append(dst []byte) []byte {
-	const cleanFlag, expiryProperty = 0x02, 0x11
+	const cleanFlag, usernameFlag, passwordFlag, expiryProperty = 0x02, 0x80, 0x40, 0x11
 	var flags byte
 	if h.clean {
 		flags = cleanFlag
+	}
+	if h.username != "" || h.password != "" {
+		flags |= usernameFlag | passwordFlag // the second needs the first before MQTT 5 [MQTT311-3.1.2-22]
 	}
 	body := append(appendString(nil, "MQTT"), h.version, flags)
 	body = binary.BigEndian.AppendUint16(body, uint16(keepAlive.Seconds()))
@@ -68,7 +81,11 @@ func (h hello) append(dst []byte) []byte {
 	case h.version == 5:
 		body = append(body, 0) // no properties
 	}
-	return appendFrame(dst, connectByte, appendString(body, h.id))
+	body = appendString(body, h.id)
+	if flags&usernameFlag != 0 {
+		body = appendString(appendString(body, h.username), h.password)
+	}
+	return appendFrame(dst, connectByte, body)
 }
 
 // appendSubscribe appends a SUBSCRIBE for filters, all with the same QoS.
@@ -94,6 +111,16 @@ func appendAck(dst []byte, first byte, id uint16) []byte {
 	return append(dst, first, 2, byte(id>>8), byte(id))
 }
 
+// appendRetained appends a PUBLISH with QoS 1 of a message to be retained; without a payload it is forgotten [MQTT5-3.3.1-6].
+func appendRetained(dst []byte, version byte, id uint16, topic string, payload []byte) []byte {
+	const retain, qos1 = 0x01, 0x02
+	body := binary.BigEndian.AppendUint16(appendString(nil, topic), id)
+	if version == 5 {
+		body = append(body, 0) // no properties
+	}
+	return appendFrame(dst, publishByte|qos1|retain, append(body, payload...))
+}
+
 // A stamp is a PUBLISH whose packet identifier and payload header are filled in for each message.
 type stamp struct {
 	frame    []byte
@@ -103,7 +130,7 @@ type stamp struct {
 	time     int // where its time is
 }
 
-func newStamp(o *Options, publisher uint32, topic string) stamp {
+func newStamp(o *Options, of header, topic string) stamp {
 	var s stamp
 	body := appendString(nil, topic)
 	if o.QoS > 0 {
@@ -115,14 +142,15 @@ func newStamp(o *Options, publisher uint32, topic string) stamp {
 	}
 	s.header = len(body)
 	body = append(body, make([]byte, o.Size)...)
-	binary.BigEndian.PutUint32(body[s.header:], publisher)
+	binary.BigEndian.PutUint32(body[s.header:], of.run)
+	binary.BigEndian.PutUint32(body[s.header+4:], of.publisher)
 	s.frame = appendFrame(nil, publishByte|o.QoS<<1, body)
 	front := len(s.frame) - len(body)
 	if o.QoS > 0 {
 		s.id += front
 	}
 	s.header += front
-	s.sequence, s.time = s.header+4, s.header+12
+	s.sequence, s.time = s.header+8, s.header+16
 	return s
 }
 
@@ -140,11 +168,14 @@ func (s *stamp) append(dst []byte, id uint16, sequence uint64, time int64) []byt
 }
 
 // readHeader reads what append wrote.
-func readHeader(payload []byte) (publisher uint32, sequence uint64, time int64, ok bool) {
+func readHeader(payload []byte) (h header, ok bool) {
 	if len(payload) < headerLen {
-		return 0, 0, 0, false
+		return header{}, false
 	}
-	return binary.BigEndian.Uint32(payload), binary.BigEndian.Uint64(payload[4:]), int64(binary.BigEndian.Uint64(payload[12:])), true
+	return header{
+		run: binary.BigEndian.Uint32(payload), publisher: binary.BigEndian.Uint32(payload[4:]),
+		sequence: binary.BigEndian.Uint64(payload[8:]), time: int64(binary.BigEndian.Uint64(payload[16:])),
+	}, true
 }
 
 // cut splits the first packet off in. It returns a nil body while the packet is incomplete.

@@ -70,14 +70,14 @@ func TestPublishFrame(t *testing.T) {
 		for qos := range byte(3) {
 			for _, size := range []int{headerLen, 64, 128, 20_000} {
 				o := Options{Version: version, QoS: qos, Size: size}
-				s := newStamp(&o, 3, "a/topic")
+				s := newStamp(&o, header{run: 9, publisher: 3}, "a/topic")
 				frame := s.append([]byte("before"), 0x1234, 5, 6)[len("before"):]
 				p := decode(t, version, frame)
 				if p.TopicName != "a/topic" || p.FixedHeader.Qos != qos || len(p.Payload) != size || (qos > 0) != (p.PacketID == 0x1234) {
 					t.Errorf("QoS %d: %+v", qos, p)
 				}
-				if publisher, sequence, time, ok := readHeader(p.Payload); !ok || publisher != 3 || sequence != 5 || time != 6 {
-					t.Errorf("header: %d %d %d %v", publisher, sequence, time, ok)
+				if h, ok := readHeader(p.Payload); !ok || h != (header{run: 9, publisher: 3, sequence: 5, time: 6}) {
+					t.Errorf("header %+v, %v", h, ok)
 				}
 			}
 		}
@@ -99,7 +99,7 @@ func TestSmallFrames(t *testing.T) {
 // A packet is cut off only when it is whole, wherever the bytes end.
 func TestCutWaitsForTheWholePacket(t *testing.T) {
 	o := Options{Version: 4, Size: 200}
-	s := newStamp(&o, 0, "t")
+	s := newStamp(&o, header{}, "t")
 	whole := s.append(nil, 0, 1, 0)
 	both := append(bytes.Clone(whole), whole...)
 	for n := range len(both) {

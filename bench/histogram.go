@@ -53,6 +53,15 @@ func (h *histogram) quantile(q float64) time.Duration {
 	return time.Duration(h.max)
 }
 
+// above is how many durations are in buckets behind the one of a duration.
+func (h *histogram) above(ns int64) uint64 {
+	var n uint64
+	for _, count := range h.buckets[bucket(uint64(ns))+1:] {
+		n += count
+	}
+	return n
+}
+
 // Quantiles are what a histogram says in four numbers.
 type Quantiles struct {
 	P50  time.Duration `json:"p50_ns"`

@@ -79,7 +79,7 @@ func (r *run) duel(ctx context.Context, plain *plainFile, d *duel, length time.D
 // publishSome sends so many messages and waits until they are acknowledged.
 func (r *run) publishSome(ctx context.Context, n uint64) error {
 	t := r.traffic
-	t.divide(t.sent() + n)
+	t.divide(t.sent + n)
 	for _, p := range t.publishers {
 		t.wake(p)
 	}

@@ -15,7 +15,6 @@ import (
 type loop struct {
 	// Fixed when newLoop returns.
 	epoll   int
-	target  netip.AddrPort
 	traffic *traffic
 	started time.Time
 
@@ -30,6 +29,7 @@ type loop struct {
 // A conn is the socket of one client.
 type conn struct {
 	client  *client
+	target  netip.AddrPort
 	fd      int    // -1 while it has no socket
 	partial []byte // the start of an incomplete packet
 	unsent  []byte // what the socket did not take yet
@@ -39,23 +39,20 @@ type conn struct {
 const (
 	readMax    = 256 << 10
 	eventsMax  = 512
-	openingMax = 64 // connections on their way at once: below the shortest listen queue that is usual
+	openingMax = 64   // connections on their way at once: below the shortest listen queue that is usual
+	unreadyMax = 1024 // connections that are not yet what they are for
 	// connsPerSource keeps the ports of one source address from running out.
 	connsPerSource = 10_000
 	timerEvent     = -1 // in place of a connection's number
 )
 
-func newLoop(address string, t *traffic, frameMax int) (*loop, error) {
-	target, err := resolve(address)
-	if err != nil {
-		return nil, err
-	}
+func newLoop(t *traffic, frameMax int) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("bench: epoll: %w", err)
 	}
 	return &loop{
-		epoll: epoll, target: target, traffic: t, started: time.Now(),
+		epoll: epoll, traffic: t, started: time.Now(),
 		events: make([]unix.EpollEvent, eventsMax), in: make([]byte, max(readMax, 2*frameMax)), timer: -1,
 	}, nil
 }
@@ -69,11 +66,11 @@ func resolve(address string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(target.Addr().Unmap(), target.Port()), nil
 }
 
-func (l *loop) add(c *client) {
+func (l *loop) add(c *client, target netip.AddrPort) {
 	if c.publisher != nil {
 		c.publisher.conn = len(l.conns)
 	}
-	l.conns = append(l.conns, &conn{client: c, fd: -1})
+	l.conns = append(l.conns, &conn{client: c, target: target, fd: -1})
 }
 
 // now is the time since the loop was made, in nanoseconds.
@@ -83,7 +80,7 @@ func (l *loop) now() int64 { return int64(time.Since(l.started)) }
 func (l *loop) open(i int) error {
 	c := l.conns[i]
 	family := unix.AF_INET
-	if l.target.Addr().Is6() {
+	if c.target.Addr().Is6() {
 		family = unix.AF_INET6
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -94,11 +91,11 @@ func (l *loop) open(i int) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fmt.Errorf("bench: socket: %w", err)
 	}
-	if err := l.bind(fd, i); err != nil {
+	if err := bind(fd, c.target, i); err != nil {
 		return fmt.Errorf("bench: source address: %w", err)
 	}
-	if err := unix.Connect(fd, sockaddr(l.target)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
-		return fmt.Errorf("bench: connect to %v: %w", l.target, err)
+	if err := unix.Connect(fd, sockaddr(c.target)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return fmt.Errorf("bench: connect to %v: %w", c.target, err)
 	}
 	c.unsent, c.asking = c.client.connect(nil), true
 	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT, Fd: int32(i)}
@@ -109,8 +106,8 @@ func (l *loop) open(i int) error {
 }
 
 // bind gives connections to 127.0.0.0/8 source addresses from it, because one address has few ports.
-func (l *loop) bind(fd, i int) error {
-	if !l.target.Addr().Is4() || !l.target.Addr().IsLoopback() || i < connsPerSource {
+func bind(fd int, target netip.AddrPort, i int) error {
+	if !target.Addr().Is4() || !target.Addr().IsLoopback() || i < connsPerSource {
 		return nil
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
@@ -166,6 +163,9 @@ func (l *loop) turn(ctx context.Context, timeout time.Duration) error {
 			return err
 		}
 	}
+	if t := l.traffic; t.silence != nil {
+		t.silence.look(l.now(), t.delivered, t.settled < t.sent)
+	}
 	return l.fill()
 }
 
@@ -186,13 +186,11 @@ func (l *loop) serve(e *unix.EpollEvent) error {
 	return nil
 }
 
-// ring has every publisher look whether a message is due.
+// ring wakes the publishers that have a message due.
 func (l *loop) ring() {
 	var expirations [8]byte
-	unix.Read(l.timer, expirations[:]) // only makes it silent until the next
-	for _, p := range l.traffic.publishers {
-		l.traffic.wake(p)
-	}
+	unix.Read(l.timer, expirations[:]) // without it there is no next expiry
+	l.traffic.wakeDue(l.now())
 }
 
 func (l *loop) read(i int, c *conn) error {
@@ -206,8 +204,12 @@ func (l *loop) read(i int, c *conn) error {
 	case n == 0:
 		return c.client.fail("broker closed the connection")
 	}
+	before := l.traffic.delivered
 	l.traffic.now = l.now()
 	rest, out, err := c.client.feed(l.in[:at+n], l.out[:0])
+	if l.traffic.delivered > before {
+		l.traffic.reads++
+	}
 	l.out = out
 	if err != nil {
 		return err
@@ -284,6 +286,9 @@ func (l *loop) fill() error {
 			continue // flush wakes it again
 		}
 		l.out = t.fill(p, l.out[:0])
+		if len(l.out) > 0 {
+			t.writes++
+		}
 		if err := l.write(p.conn, c, l.out); err != nil {
 			return err
 		}

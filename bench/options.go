@@ -14,35 +14,58 @@ type Scenario string
 
 // The scenarios.
 const (
-	Pairs   Scenario = "pairs"   // n publishers to n subscribers, each pair on a topic of its own
-	FanOut  Scenario = "fanout"  // one publisher to n subscribers
-	FanIn   Scenario = "fanin"   // n publishers on topics of their own to m subscribers on a wildcard
-	Share   Scenario = "share"   // n publishers to one shared subscription of m members
-	Idle    Scenario = "idle"    // n connections with a subscription each, and no messages
-	Subs    Scenario = "subs"    // pairs, beside many subscriptions that match nothing
-	Latency Scenario = "latency" // pairs at a fixed rate
-	Backlog Scenario = "backlog" // n publishers to m sessions that are away, which come back and read everything
-	Lone    Scenario = "lone"    // one publisher to a session that is away, one message after the other
+	Pairs    Scenario = "pairs"    // n publishers to n subscribers, each pair on a topic of its own
+	FanOut   Scenario = "fanout"   // one publisher to n subscribers
+	FanIn    Scenario = "fanin"    // n publishers on topics of their own to m subscribers on a wildcard
+	Share    Scenario = "share"    // n publishers to one shared subscription of m members
+	Channel  Scenario = "channel"  // n publishers to the m members of a declared channel
+	Bridge   Scenario = "bridge"   // pairs whose subscribers are at another broker
+	Idle     Scenario = "idle"     // n connections with a subscription each, and no messages
+	Subs     Scenario = "subs"     // pairs, beside many subscriptions that match nothing, or sessions that hold them
+	Retained Scenario = "retained" // pairs, beside many retained messages on other topics
+	Latency  Scenario = "latency"  // pairs at a fixed rate
+	Backlog  Scenario = "backlog"  // n publishers to m sessions that are away, which come back and read everything
+	Lone     Scenario = "lone"     // one publisher to a session that is away, one message after the other
 )
 
 // Scenarios lists every scenario.
-var Scenarios = []Scenario{Pairs, FanOut, FanIn, Share, Idle, Subs, Latency, Backlog, Lone}
+var Scenarios = []Scenario{Pairs, FanOut, FanIn, Share, Channel, Bridge, Idle, Subs, Retained, Latency, Backlog, Lone}
 
 // Options say what Run does. Zero values of the numbers with a default take it.
 type Options struct {
 	Address  string   `json:"address"` // host:port of the broker
 	Scenario Scenario `json:"scenario"`
+	// To is for Bridge: host:port of the broker to which the one at Address forwards. The subscribers are there.
+	To string `json:"to,omitempty"`
+	// Username and Password are sent with every CONNECT unless both are empty.
+	Username string `json:"username,omitempty"`
+	Password string `json:"-"`
+	// Prefix is what topics start with. A level that no other run has, and the publisher's number, follow.
+	Prefix string `json:"prefix"`
+	// ToPrefix is for Bridge: what the bridge puts in front of a topic.
+	ToPrefix string `json:"to_prefix,omitempty"`
+	// Group is for Share: the name of the shared subscription. Filter is its filter; empty for the run's own topics.
+	Group  string `json:"group,omitempty"`
+	Filter string `json:"filter,omitempty"`
+	// Channel is for Channel: the name of one whose filter matches Prefix/#.
+	Channel string `json:"channel,omitempty"`
 	// Clients is the number of publishers, or of connections for Idle. FanOut and Lone have one publisher whatever it says.
 	Clients int `json:"clients"`
-	// Subscribers is the number of subscribers for FanOut, FanIn and Share, and of sessions for Backlog; with pairs there are
-	// as many as publishers.
+	// Subscribers is the number of subscribers for FanOut and FanIn, of members for Share and Channel, and of sessions for Backlog;
+	// with pairs there are as many as publishers.
 	Subscribers int `json:"subscribers"`
-	// Subscriptions and Holders are for Subs: how many subscriptions, over how many connections.
-	Subscriptions int  `json:"subscriptions,omitempty"`
-	Holders       int  `json:"holders,omitempty"`
-	QoS           byte `json:"qos"`    // 0, 1 or 2
-	Size          int  `json:"size"`   // bytes of a payload
-	Window        int  `json:"window"` // messages of one publisher that may be on their way
+	// Subscriptions and Holders are for Subs: how many subscriptions, over how many connections. Wildcards is the percentage with
+	// a wildcard.
+	Subscriptions int `json:"subscriptions,omitempty"`
+	Holders       int `json:"holders,omitempty"`
+	Wildcards     int `json:"wildcards,omitempty"`
+	// Away is for Subs with Durable: those who hold subscriptions leave, so that the broker has their sessions.
+	Away bool `json:"away,omitempty"`
+	// Retained is for Subs and Retained: how many retained messages there are on topics of nobody's interest.
+	Retained int  `json:"retained,omitempty"`
+	QoS      byte `json:"qos"`    // 0, 1 or 2
+	Size     int  `json:"size"`   // bytes of a payload
+	Window   int  `json:"window"` // messages of one publisher that may be on their way
 	// Burst is how many messages a publisher sends between two looks at its socket; 0 is as many as the window takes. With 1
 	// messages come alone, as those of many devices do, unless the broker lets them gather.
 	Burst   int  `json:"burst,omitempty"`
@@ -67,18 +90,21 @@ type Options struct {
 	Rest     time.Duration `json:"rest"`
 	Warmup   time.Duration `json:"warmup"`   // not measured
 	Duration time.Duration `json:"duration"` // measured; Backlog takes as long as it takes
-	// PID is the broker's process, on this machine; 0 leaves its processor time and memory unmeasured.
-	PID int `json:"pid,omitempty"`
+	// PIDs are the broker's processes, on this machine, or those of both brokers of a bridge; none leaves processor time and
+	// memory unmeasured.
+	PIDs []int `json:"pids,omitempty"`
 	// Progress is called about once a second from the measuring thread, if it is not nil. It must be quick.
 	Progress func(Progress) `json:"-"`
-	// Restart is for Backlog: if it is not nil it is called once everything was acknowledged and nobody is connected. It
-	// ends the broker's process without a warning, starts it again and returns when it serves.
+	// Restart is for Backlog, Subs and Retained: if it is not nil it is called once everything that the broker is to keep is
+	// acknowledged and nobody is connected. It ends the broker, starts it again and returns when it serves.
 	Restart func(context.Context) (Restarted, error) `json:"-"`
+	// Abandon leaves sessions and retained messages to a broker that nobody will use again.
+	Abandon bool `json:"-"`
 }
 
 // Restarted tells of a broker that was ended and started again.
 type Restarted struct {
-	PID   int           // of the new process
+	PIDs  []int         // of the new processes
 	Ready time.Duration // from its start until it answered a CONNECT
 }
 
@@ -87,31 +113,39 @@ type Progress struct {
 	Phase     string // what is done now
 	Elapsed   time.Duration
 	Connected int           // clients that are connected, with their subscriptions acknowledged
-	Delivered uint64        // messages, since the last Progress; while a backlog grows, messages acknowledged
+	PerSecond float64       // messages that arrived since the last Progress; while a backlog grows, messages acknowledged
 	P99       time.Duration // of what is measured: latency, or the wait for an acknowledgement; 0 if neither is
 }
 
 // Default is what the command line starts from.
 func Default(s Scenario) Options {
 	o := Options{
-		Address: "127.0.0.1:1883", Scenario: s, Clients: 50, Subscribers: 1, Size: 64, Window: 100, Version: 4,
-		Rest: 500 * time.Microsecond, Warmup: time.Second, Duration: 5 * time.Second,
+		Address: "127.0.0.1:1883", Scenario: s, Prefix: "bench", Clients: 50, Subscribers: 1, Size: 64, Window: 50, Version: 4,
+		Warmup: time.Second, Duration: 5 * time.Second,
 	}
 	switch s {
 	case FanOut:
 		o.Clients, o.Subscribers = 1, 100
+	case FanIn:
+		o.Clients = 100
 	case Share:
-		o.Subscribers = 10
+		o.Clients, o.Subscribers, o.Group = 20, 5, "bench"
+	case Channel:
+		o.Clients, o.Subscribers, o.QoS = 20, 5, 1
+	case Bridge:
+		o.Clients, o.QoS = 10, 1
 	case Idle:
 		o.Clients = 10_000
 	case Subs:
-		o.Subscriptions, o.Holders = 1_000_000, 100
+		o.Subscriptions, o.Holders, o.Wildcards = 1_000_000, 100, 50
+	case Retained:
+		o.Retained = 1_000_000
 	case Latency:
-		o.Clients, o.Rate, o.Rest = 100, 5000, 0
+		o.Clients, o.Rate, o.Window = 100, 5000, 1000
 	case Backlog:
-		o.Clients, o.Subscribers, o.QoS, o.Durable, o.Messages, o.Warmup = 10, 10, 1, true, 1_000_000, 0
+		o.Clients, o.Subscribers, o.QoS, o.Durable, o.Messages, o.Warmup, o.Window = 10, 10, 1, true, 1_000_000, 0, 100
 	case Lone:
-		o.Clients, o.Window, o.QoS, o.Durable, o.Rest = 1, 1, 1, true, 0
+		o.Clients, o.Window, o.QoS, o.Durable = 1, 1, 1, true
 	}
 	return o
 }
@@ -142,21 +176,50 @@ func (o *Options) Check() error {
 	w.within("size", o.Size, headerLen, sizeMax)
 	w.within("window", o.Window, 1, windowMax)
 	w.within("burst", o.Burst, 0, windowMax)
+	o.checkScenario(&w)
+	o.checkTimes(&w)
+	o.checkDurable(&w)
+	return errors.Join(w...)
+}
+
+func (o *Options) checkScenario(w *wrongs) {
 	switch o.Scenario {
-	case FanOut, FanIn, Share:
+	case FanOut, FanIn:
 		w.within("subscribers", o.Subscribers, 1, countMax)
+	case Share, Channel:
+		w.within("members", o.Subscribers, 1, countMax)
+		o.checkNames(w)
+	case Bridge:
+		if o.To == "" {
+			w.add("the address to which the bridge forwards is needed")
+		}
 	case Subs:
 		w.within("subscriptions", o.Subscriptions, 1, countMax)
 		w.within("holders", o.Holders, 1, o.Subscriptions)
+		w.within("wildcards", o.Wildcards, 0, 100)
+		w.within("retained", o.Retained, 0, countMax)
+	case Retained:
+		w.within("retained", o.Retained, 1, countMax)
 	case Latency:
 		w.within("rate", o.Rate, 1, int(time.Second/time.Microsecond))
 	case Backlog:
 		w.within("sessions", o.Subscribers, 1, countMax)
 		w.within("messages", o.Messages, o.Clients, countMax)
 	}
-	o.checkTimes(&w)
-	o.checkDurable(&w)
-	return errors.Join(w...)
+	if strings.ContainsAny(o.Prefix, "+#") || strings.HasPrefix(o.Prefix, "$") || o.Prefix == "" {
+		w.add("prefix is %q, must be the start of a topic", o.Prefix)
+	}
+}
+
+// checkNames refuses names that would not be one level of a filter [MQTT5-4.8.2-1].
+func (o *Options) checkNames(w *wrongs) {
+	name := o.Group
+	if o.Scenario == Channel {
+		name = o.Channel
+	}
+	if name == "" || strings.ContainsAny(name, "+#/") {
+		w.add("the %s's name is %q, must be one level without wildcards", map[Scenario]string{Share: "group", Channel: "channel"}[o.Scenario], name)
+	}
 }
 
 func (o *Options) checkTimes(w *wrongs) {
@@ -175,6 +238,9 @@ func (o *Options) checkTimes(w *wrongs) {
 }
 
 func (o *Options) checkDurable(w *wrongs) {
+	if o.Away && !o.Durable {
+		w.add("who is away must have a durable session")
+	}
 	if o.Scenario != Backlog && o.Scenario != Lone {
 		return
 	}

@@ -4,12 +4,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/broker/topic"
 )
 
 func TestDefaultsAreValid(t *testing.T) {
 	for _, s := range Scenarios {
 		o := Default(s)
-		o.Data = "data" // which Lone needs, and nothing can be the default of
+		o.Data, o.Channel, o.To = "data", "c", "there:1883" // which nothing can be the default of
 		if err := o.Check(); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
@@ -31,7 +33,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		{"dance", func(*Options) {}, `scenario is "dance"`},
 		{Pairs, func(o *Options) { o.Clients = 0 }, "clients is 0"},
 		{Pairs, func(o *Options) { o.QoS = 3 }, "qos is 3"},
-		{Pairs, func(o *Options) { o.Size = headerLen - 1 }, "size is 19"},
+		{Pairs, func(o *Options) { o.Size = headerLen - 1 }, "size is 23"},
 		{Pairs, func(o *Options) { o.Window = 65_536 }, "window is 65536"},
 		{Pairs, func(o *Options) { o.Burst = -1 }, "burst is -1"},
 		{Pairs, func(o *Options) { o.Version = 3 }, "protocol version is 3"},
@@ -49,6 +51,16 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		{Backlog, func(o *Options) { o.Settle = time.Minute }, "needs the broker's data folder"},
 		{Backlog, func(o *Options) { o.Settle = -1 }, "settle is -1ns"},
 		{Lone, func(*Options) {}, "data folder is needed"},
+		{Share, func(o *Options) { o.Subscribers = 0 }, "members is 0"},
+		{Share, func(o *Options) { o.Group = "a/b" }, `group's name is "a/b"`},
+		{Channel, func(*Options) {}, `channel's name is ""`},
+		{Channel, func(o *Options) { o.Channel = "+" }, `channel's name is "+"`},
+		{Bridge, func(*Options) {}, "address to which the bridge forwards"},
+		{Retained, func(o *Options) { o.Retained = 0 }, "retained is 0"},
+		{Subs, func(o *Options) { o.Wildcards = 101 }, "wildcards is 101"},
+		{Subs, func(o *Options) { o.Away = true }, "must have a durable session"},
+		{Pairs, func(o *Options) { o.Prefix = "a/#" }, `prefix is "a/#"`},
+		{Pairs, func(o *Options) { o.Prefix = "$SYS" }, `prefix is "$SYS"`},
 	} {
 		o := Default(test.scenario)
 		test.change(&o)
@@ -65,19 +77,25 @@ func TestPlans(t *testing.T) {
 		publishers, subscribers, holders int
 		copies                           uint32
 		count                            int
-		filter                           string // of the last subscriber, behind the root
+		filter                           string // of the last subscriber; R is the root
 	}{
-		{Pairs, 4, 4, 0, 1, 1, "/3"},
-		{FanOut, 1, 3, 0, 3, 1, "/0"},
-		{FanIn, 4, 3, 0, 3, 4, "/+"},
-		{Share, 4, 3, 0, 1, 4, "/+"},
-		{Idle, 0, 4, 0, 0, 0, "/3"},
-		{Subs, 4, 4, 2, 1, 1, "/3"},
-		{Latency, 4, 4, 0, 1, 1, "/3"},
-		{Lone, 1, 1, 0, 1, 1, "/0"},
+		{Pairs, 4, 4, 0, 1, 1, "R/3"},
+		{FanOut, 1, 3, 0, 3, 1, "R/0"},
+		{FanIn, 4, 3, 0, 3, 4, "R/+"},
+		{Share, 4, 3, 0, 1, 4, "$share/bench/R/+"},
+		{Channel, 4, 3, 0, 1, 4, "$channel/c"},
+		{Bridge, 4, 4, 0, 1, 1, "site/R/3"},
+		{Idle, 0, 4, 0, 0, 0, "R/3"},
+		{Subs, 4, 4, 2, 1, 1, "R/3"},
+		{Retained, 4, 4, 2, 1, 1, "R/3"},
+		{Latency, 4, 4, 0, 1, 1, "R/3"},
+		{Lone, 1, 1, 0, 1, 1, "R/0"},
 	} {
 		o := Default(test.scenario)
-		o.Clients, o.Subscribers, o.Subscriptions, o.Holders = 4, 3, 7, 2
+		o.Clients, o.Subscribers, o.Subscriptions, o.Holders, o.Channel = 4, 3, 7, 2, "c"
+		if test.scenario == Bridge {
+			o.ToPrefix = "site/"
+		}
 		p, err := newPlan(&o)
 		if err != nil {
 			t.Fatal(err)
@@ -91,11 +109,48 @@ func TestPlans(t *testing.T) {
 			}
 		}
 		last := p.subscribers[len(p.subscribers)-1]
-		if last.count != test.count || !strings.HasSuffix(last.filter, p.root+test.filter) {
+		if want := strings.Replace(test.filter, "R", p.root, 1); last.count != test.count || last.filter != want {
 			t.Errorf("%s: expects %d on %s", test.scenario, last.count, last.filter)
 		}
-		if share := strings.HasPrefix(last.filter, "$share/"); share != (test.scenario == Share) {
-			t.Errorf("%s: filter %s", test.scenario, last.filter)
+	}
+}
+
+// A shared subscription may have a filter of its own, as that of a declared channel.
+func TestSharedFilter(t *testing.T) {
+	o := Default(Share)
+	o.Group, o.Filter = "billing", "bench/#"
+	p, err := newPlan(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.subscribers[0].filter; got != "$share/billing/bench/#" {
+		t.Error(got)
+	}
+}
+
+// As many filters as asked have a wildcard, all are different, valid, and match no topic that is published or retained.
+func TestHeldFilters(t *testing.T) {
+	for _, share := range []int{0, 1, 33, 50, 100} {
+		o := Default(Subs)
+		o.Wildcards = share
+		p, err := newPlan(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := make(map[string]bool)
+		wildcards := 0
+		for i := range 3000 {
+			filter := p.held(i)
+			seen[filter] = true
+			if strings.ContainsAny(filter, "+#") {
+				wildcards++
+			}
+			if err := topic.CheckFilter(filter, topic.Limits{}); err != nil || topic.Match(filter, p.topic(3)) || topic.Match(filter, p.kept(i)) {
+				t.Fatalf("%s: %v, or it matches", filter, err)
+			}
+		}
+		if len(seen) != 3000 || wildcards != 30*share {
+			t.Errorf("%d%%: %d filters, %d with wildcards", share, len(seen), wildcards)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -9,11 +10,15 @@ import (
 
 // A plan is a scenario spelled out: who publishes where and who subscribes to what.
 type plan struct {
-	token       string // tells the run's clients and topics from another's
-	root        string // topic level above all topics of the run
+	run         uint32 // tells the run's messages from another's
+	token       string // and its clients and topics
+	root        string // above all topics of the run
+	arrives     string // where they are for the subscribers
 	publishers  []route
 	subscribers []interest
 	holders     []holding
+	keepers     []holding // of retained messages
+	wildcards   int       // percentage of the filters that are held
 }
 
 // A route is what one publisher does.
@@ -31,16 +36,20 @@ type interest struct {
 	partial bool
 }
 
-// A holding is a connection that holds subscriptions number from to below to, which match nothing.
+// A holding is a connection that holds subscriptions which match nothing, or retained messages: number from to below to.
 type holding struct{ from, to int }
+
+// keepersMax is how many clients publish what is retained: enough that a broker waits for none of them.
+const keepersMax = 20
 
 func newPlan(o *Options) (*plan, error) {
 	var token [4]byte
 	if _, err := rand.Read(token[:]); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	p := &plan{token: hex.EncodeToString(token[:])}
-	p.root = "bench/" + p.token
+	p := &plan{run: binary.BigEndian.Uint32(token[:]), token: hex.EncodeToString(token[:]), wildcards: o.Wildcards}
+	p.root = o.Prefix + "/" + p.token
+	p.arrives = o.ToPrefix + p.root
 	switch o.Scenario {
 	case FanOut:
 		p.publish(1, uint32(o.Subscribers))
@@ -48,31 +57,59 @@ func newPlan(o *Options) (*plan, error) {
 	case FanIn:
 		p.publish(o.Clients, uint32(o.Subscribers))
 		p.subscribe(o.Subscribers, interest{filter: p.root + "/+", count: o.Clients})
-	case Share:
+	case Share, Channel:
 		p.publish(o.Clients, 1)
-		p.subscribe(o.Subscribers, interest{filter: "$share/bench/" + p.root + "/+", count: o.Clients, partial: true})
+		p.subscribe(o.Subscribers, interest{filter: p.common(o), count: o.Clients, partial: true})
 	case Idle:
 		for i := range o.Clients {
 			p.subscribe(1, interest{filter: p.topic(i)})
 		}
-	case Subs:
-		p.pairs(o.Clients)
-		p.hold(o.Subscriptions, o.Holders)
 	case Backlog:
 		p.backlog(o)
 	case Lone:
 		p.pairs(1)
-	default: // Pairs and Latency
+	default: // Pairs and what is measured by them
 		p.pairs(o.Clients)
+	}
+	if o.Scenario == Subs || o.Scenario == Retained {
+		p.holders = spread(o.Subscriptions, o.Holders)
+		p.keepers = spread(o.Retained, min(o.Retained, keepersMax))
 	}
 	return p, nil
 }
 
+// common is the filter that all members subscribe to.
+func (p *plan) common(o *Options) string {
+	switch {
+	case o.Scenario == Channel:
+		return "$channel/" + o.Channel
+	case o.Filter != "":
+		return "$share/" + o.Group + "/" + o.Filter
+	}
+	return "$share/" + o.Group + "/" + p.root + "/+"
+}
+
 func (p *plan) topic(i int) string { return p.root + "/" + strconv.Itoa(i) }
 
-// held is the filter of a subscription that matches nothing, with three levels below the root as topics in use have.
+// held is the filter of a subscription that matches nothing, with levels below the root as topics in use have. Of those with a
+// wildcard each third has it at the end, in the middle, or where the topics that are published have a level, too.
 func (p *plan) held(i int) string {
-	return p.root + "/held/" + strconv.Itoa(i/1000) + "/" + strconv.Itoa(i%1000)
+	area, place := strconv.Itoa(i/1000), strconv.Itoa(i%1000)
+	if i*p.wildcards/100 == (i+1)*p.wildcards/100 {
+		return p.root + "/held/" + area + "/" + place
+	}
+	switch i % 3 {
+	case 0:
+		return p.root + "/held/" + area + "/" + place + "/#"
+	case 1:
+		return p.root + "/held/" + area + "/+/" + place
+	}
+	return p.root + "/+/held/" + area + "/" + place
+}
+
+// kept is the topic of a retained message.
+func (p *plan) kept(i int) string {
+	return p.root + "/kept/" + strconv.Itoa(i/1000) + "/" + strconv.Itoa(i%1000)
 }
 
 func (p *plan) publish(n int, copies uint32) {
@@ -90,7 +127,7 @@ func (p *plan) subscribe(n int, x interest) {
 func (p *plan) pairs(n int) {
 	p.publish(n, 1)
 	for i := range n {
-		p.subscribe(1, interest{filter: p.topic(i), first: i, count: 1})
+		p.subscribe(1, interest{filter: p.arrives + "/" + strconv.Itoa(i), first: i, count: 1})
 	}
 }
 
@@ -111,8 +148,11 @@ func (p *plan) backlog(o *Options) {
 	}
 }
 
-func (p *plan) hold(subscriptions, holders int) {
-	for i := range holders {
-		p.holders = append(p.holders, holding{from: i * subscriptions / holders, to: (i + 1) * subscriptions / holders})
+// spread has n connections hold so many things.
+func spread(things, n int) []holding {
+	var all []holding
+	for i := range n {
+		all = append(all, holding{from: i * things / n, to: (i + 1) * things / n})
 	}
+	return all
 }

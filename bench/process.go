@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,21 @@ import (
 
 // A process is a broker's process as Linux accounts for it.
 type process int
+
+// processes are those of one broker, or of several that work together.
+type processes []int
+
+// sum adds up a figure of each.
+func sum[N int64 | time.Duration](p processes, of func(process) (N, error)) (total N, err error) {
+	for _, pid := range p {
+		n, err := of(process(pid))
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
 
 // clockTick is the unit of times in /proc, which is the same on every architecture that Go runs on (USER_HZ).
 const clockTick = time.Second / 100
@@ -72,4 +88,32 @@ func parseStatus(data []byte, key string) (int64, error) {
 		return kb << 10, nil
 	}
 	return 0, fmt.Errorf("bench: no %s in /proc/PID/status: has the process ended?", key)
+}
+
+// family is a process and all that descend from it, as a broker may be started by a script.
+func family(pid int) []int {
+	children := make(map[int][]int)
+	files, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is right
+	for _, file := range files {
+		if child, parent, ok := parseParent(readText(file)); ok {
+			children[parent] = append(children[parent], child)
+		}
+	}
+	all := []int{pid}
+	for i := 0; i < len(all); i++ {
+		all = append(all, children[all[i]]...)
+	}
+	return all
+}
+
+// parseParent takes pid and ppid, fields 1 and 4, from the text of /proc/PID/stat, which is empty if the process has ended.
+func parseParent(stat string) (pid, parent int, ok bool) {
+	front, _, _ := strings.Cut(stat, " ")
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 {
+		return 0, 0, false
+	}
+	pid, pidErr := strconv.Atoi(front)
+	parent, parentErr := strconv.Atoi(fields[1])
+	return pid, parent, pidErr == nil && parentErr == nil
 }

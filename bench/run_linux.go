@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -15,11 +16,13 @@ type run struct {
 	loop        *loop
 	traffic     *traffic
 	subscribers []*subscriber
-	senders     int // number of the first publisher's connection; those before it receive
+	holders     int // number of the first connection that holds something; those before it receive
+	senders     int // number of the first publisher's connection
 	watch       watch
 	result      Result
-	told        time.Time // when Progress was last called
-	toldOf      uint64    // what had arrived then
+	told        time.Time     // when Progress was last called
+	toldOf      uint64        // what had arrived then
+	patience    time.Duration // for a bridge
 }
 
 // Run measures a broker as options say. The calling goroutine keeps one processor busy.
@@ -37,8 +40,8 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	defer r.loop.close()
 	err = r.pass(ctx)
-	if forgetErr := r.forgetSessions(ctx); err == nil {
-		err = forgetErr
+	if cleanUpErr := r.cleanUp(ctx); err == nil {
+		err = cleanUpErr
 	}
 	if err != nil {
 		return Result{}, err
@@ -68,50 +71,181 @@ func newRun(o Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &traffic{total: math.MaxUint64, burst: o.Burst}
-	clients := append(newSubscribers(&o, p, t), newHolders(&o, p, t)...)
-	r := &run{
-		options: o, traffic: t, senders: len(clients), watch: watch{pid: process(o.PID)}, result: Result{Options: o}, told: time.Now(),
-	}
+	t := newTraffic(&o, p)
+	r := &run{options: o, traffic: t, watch: watch{pids: o.PIDs}, result: Result{Options: o}, told: time.Now(), patience: stallAfter}
+	clients := newSubscribers(&o, p, t)
+	r.holders = len(clients)
+	clients = slices.Concat(clients, newHolders(&o, p, t), newKeepers(&o, p, t))
+	r.senders = len(clients)
 	clients = append(clients, newPublishers(&o, p, t)...)
-	if r.loop, err = newLoop(o.Address, t, o.Size+1<<10); err != nil {
+	if r.loop, err = newLoop(t, o.Size+1<<10); err != nil {
 		return nil, err
 	}
-	for _, c := range clients {
-		r.loop.add(c)
-		if c.subscriber != nil {
-			r.subscribers = append(r.subscribers, c.subscriber)
-		}
+	if err = r.enter(clients); err == nil {
+		r.result.RSSBefore, err = sum(processes(o.PIDs), process.rss)
 	}
-	if o.PID != 0 {
-		if r.result.RSSBefore, err = process(o.PID).rss(); err != nil {
-			r.loop.close()
-			return nil, err
-		}
+	if err != nil {
+		r.loop.close()
+		return nil, err
 	}
 	return r, nil
 }
 
+func newTraffic(o *Options, p *plan) *traffic {
+	t := &traffic{total: math.MaxUint64, burst: o.Burst, run: p.run, strangers: o.Scenario == Channel || o.Filter != ""}
+	if o.Scenario == Channel || o.Scenario == Share {
+		t.groups = make([]history, len(p.publishers))
+	}
+	return t
+}
+
+// enter gives each client a connection, to the broker where it belongs.
+func (r *run) enter(clients []*client) error {
+	near, err := resolve(r.options.Address)
+	if err != nil {
+		return err
+	}
+	far := near
+	if r.options.Scenario == Bridge {
+		if far, err = resolve(r.options.To); err != nil {
+			return err
+		}
+	}
+	for _, c := range clients {
+		target := near
+		if c.subscriber != nil {
+			r.subscribers = append(r.subscribers, c.subscriber)
+			target = far
+		}
+		r.loop.add(c, target)
+	}
+	return nil
+}
+
 // connect opens every connection and waits until all are subscribed.
 func (r *run) connect(ctx context.Context) error {
-	start := time.Now()
-	if err := r.bring(ctx, "connecting", 0, len(r.loop.conns)); err != nil {
+	if err := r.hold(ctx); err != nil {
+		return err
+	}
+	if err := r.restart(ctx); err != nil {
+		return err
+	}
+	start, subscribed := time.Now(), r.traffic.subscribed
+	if err := r.bring(ctx, "connecting", 0, r.holders); err != nil {
+		return err
+	}
+	if err := r.bring(ctx, "connecting", r.senders, len(r.loop.conns)); err != nil {
 		return err
 	}
 	seconds := time.Since(start).Seconds()
-	r.result.ConnectsPerSecond = float64(r.traffic.ready) / seconds
+	r.result.ConnectsPerSecond = float64(r.holders+len(r.loop.conns)-r.senders) / seconds
+	if r.result.SubscriptionsPerSecond == 0 {
+		r.result.SubscriptionsPerSecond = float64(r.traffic.subscribed-subscribed) / seconds
+	}
+	return r.probe(ctx)
+}
+
+// visitorsMax is how many clients that do not stay are connected at once: few enough for the limits on open files.
+const visitorsMax = 5000
+
+// visit brings clients and lets them go, not all at once. Those who come next come for what is next.
+func (r *run) visit(ctx context.Context, phase string, from, to int, next purpose) error {
+	for ; from < to; from += visitorsMax {
+		end := min(from+visitorsMax, to)
+		if err := r.bring(ctx, phase, from, end); err != nil {
+			return err
+		}
+		r.loop.hangUp(r.loop.conns[from:end], next)
+	}
+	return nil
+}
+
+// hold has the broker hold what this run is measured beside.
+func (r *run) hold(ctx context.Context) error {
+	if r.holders == r.senders {
+		return nil
+	}
+	start := time.Now()
+	holders := r.senders - len(r.keepers())
+	hold := func() error { return r.bring(ctx, "subscribing", r.holders, holders) }
+	if r.options.Away {
+		hold = func() error { return r.visit(ctx, "making sessions", r.holders, holders, resume) }
+	}
+	if err := hold(); err != nil {
+		return err
+	}
+	seconds := time.Since(start).Seconds()
 	r.result.SubscriptionsPerSecond = float64(r.traffic.subscribed) / seconds
+	if r.options.Away {
+		r.result.SessionsPerSecond = float64(holders-r.holders) / seconds
+	}
+	start = time.Now()
+	if err := r.visit(ctx, "retaining", holders, r.senders, forget); err != nil {
+		return err
+	}
+	r.result.RetainedPerSecond = float64(r.traffic.kept) / time.Since(start).Seconds()
+	return nil
+}
+
+// keepers are the connections of those who publish what is retained.
+func (r *run) keepers() []*conn {
+	all := r.loop.conns[r.holders:r.senders]
+	first := slices.IndexFunc(all, func(c *conn) bool { return c.client.keeper != nil })
+	if first < 0 {
+		return nil
+	}
+	return all[first:]
+}
+
+// probe waits until messages of every publisher of a bridge arrive: it may be late to connect or to learn of subscriptions.
+func (r *run) probe(ctx context.Context) error {
+	if r.options.Scenario != Bridge {
+		return nil
+	}
+	t := r.traffic
+	for start, next := time.Now(), time.Now(); t.probed < len(t.publishers); {
+		now := time.Now()
+		if now.Sub(start) > r.patience {
+			return fmt.Errorf("bench: nothing comes through from %s to %s for %v: is there a bridge for %s/#?", r.options.Address, r.options.To,
+				r.patience, r.options.Prefix)
+		}
+		if !now.Before(next) {
+			next = now.Add(probeInterval)
+			if err := r.sendProbes(); err != nil {
+				return err
+			}
+		}
+		if err := r.turn(ctx, probeInterval/2); err != nil {
+			return err
+		}
+		r.tell("waiting for the bridge", now)
+	}
+	return nil
+}
+
+// probeInterval is the time between two probes of a publisher.
+const probeInterval = 50 * time.Millisecond
+
+func (r *run) sendProbes() error {
+	for _, p := range r.traffic.publishers {
+		if p.heard {
+			continue
+		}
+		if err := r.loop.write(p.conn, r.loop.conns[p.conn], p.probe.append(nil, 0, 0, 0)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 // bring opens the connections from one number to below another and waits until each did what it is for.
 func (r *run) bring(ctx context.Context, phase string, from, to int) error {
 	l, t := r.loop, r.traffic
-	before, opened := t.ready, from
+	before, greeted, opened := t.ready, t.greeted, from
 	done := func() int { return t.ready - before }
 	lastChange, last := time.Now(), -1
 	for done() < to-from {
-		for ; opened < to && opened-from-done() < openingMax; opened++ {
+		for ; opened < to && opened-from-(t.greeted-greeted) < openingMax && opened-from-done() < unreadyMax; opened++ {
 			if err := l.open(opened); err != nil {
 				return err
 			}
@@ -120,7 +254,7 @@ func (r *run) bring(ctx context.Context, phase string, from, to int) error {
 			return err
 		}
 		now := time.Now()
-		if progress := t.ready + t.subscribed; progress != last {
+		if progress := t.ready + t.subscribed + t.kept; progress != last {
 			lastChange, last = now, progress
 		}
 		if now.Sub(lastChange) > stallAfter {
@@ -131,20 +265,25 @@ func (r *run) bring(ctx context.Context, phase string, from, to int) error {
 	return nil
 }
 
-// forgetSessions ends the sessions that outlive their connections, even if ctx is done.
-func (r *run) forgetSessions(ctx context.Context) error {
-	if !r.options.Durable {
+// cleanUp ends the sessions that outlive their connections and has what is retained forgotten, even if ctx is done.
+func (r *run) cleanUp(ctx context.Context) error {
+	if r.options.Abandon {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	r.traffic.sending = false
 	r.loop.rest = 0
 	r.loop.hangUp(r.loop.conns, forget)
-	return r.bring(ctx, "ending sessions", 0, len(r.loop.conns))
+	if r.options.Durable {
+		if err := r.visit(ctx, "ending sessions", 0, len(r.loop.conns), forget); err != nil {
+			return err
+		}
+	}
+	return r.visit(ctx, "clearing up", r.senders-len(r.keepers()), r.senders, forget)
 }
 
-const forgetTimeout = 30 * time.Second
+const cleanUpTimeout = time.Minute
 
 // measure lets messages flow, first to warm up.
 func (r *run) measure(ctx context.Context) error {
@@ -175,8 +314,11 @@ func (r *run) measure(ctx context.Context) error {
 func (r *run) startClocks() {
 	t := r.traffic
 	t.since = r.loop.now()
-	if r.options.Scenario == Latency {
-		t.latencies, t.lateness = new(histogram), new(histogram)
+	if r.options.Scenario != Backlog {
+		t.latencies = new(histogram)
+	}
+	if t.schedule != nil {
+		t.lateness, t.silence = new(histogram), newSilence(t.schedule.interval)
 	}
 	t.acks = new(histogram)
 }
@@ -240,9 +382,13 @@ func (r *run) conclude(s Stage) {
 	res.Seconds, res.Published, res.Delivered = s.Seconds, s.Published, s.Delivered
 	res.DeliveriesPerSecond = float64(s.Delivered) / s.Seconds
 	res.BrokerCores, res.Store = s.BrokerCores, s.Store
+	res.MessagesPerWrite, res.MessagesPerRead, res.Processes = s.MessagesPerWrite, s.MessagesPerRead, s.Processes
 	if s.Delivered > 0 {
 		each := 1e6 * s.Seconds / float64(s.Delivered)
 		res.BrokerMicros, res.GeneratorMicros = s.BrokerCores*each, s.GeneratorCores*each
+		for i := range res.Processes {
+			res.Processes[i].Micros = res.Processes[i].Cores * each
+		}
 	}
 	if r.options.Durable {
 		res.Acknowledged = quantilesOf(r.traffic.acks)
@@ -250,11 +396,8 @@ func (r *run) conclude(s Stage) {
 }
 
 func (r *run) measureMemory() (err error) {
-	if r.options.PID == 0 {
-		return nil
-	}
 	res := &r.result
-	if res.RSSAfter, err = process(r.options.PID).rss(); err != nil {
+	if res.RSSAfter, err = sum(processes(r.options.PIDs), process.rss); err != nil {
 		return err
 	}
 	grown := float64(res.RSSAfter - res.RSSBefore)
@@ -263,6 +406,8 @@ func (r *run) measureMemory() (err error) {
 		res.RSSPerConnection = grown / float64(len(r.loop.conns))
 	case Subs:
 		res.RSSPerSubscription = grown / float64(r.traffic.subscribed)
+	case Retained:
+		res.RSSPerRetained = grown / float64(r.options.Retained)
 	}
 	return nil
 }
@@ -287,8 +432,8 @@ func (r *run) drain(ctx context.Context) error {
 		r.tell("draining", now)
 	}
 	r.count()
-	r.result.Latency, r.result.Lateness = quantilesOf(t.latencies), quantilesOf(t.lateness)
-	if t.settled < t.sent() && r.result.Lost == 0 {
+	r.result.Latency, r.result.Lateness, r.result.Silence = quantilesOf(t.latencies), quantilesOf(t.lateness), t.silence.result()
+	if t.settled < t.sent && r.result.Lost == 0 {
 		return errors.New("bench: messages arrived that the broker never acknowledged")
 	}
 	return nil
@@ -298,6 +443,7 @@ func (r *run) drain(ctx context.Context) error {
 func (r *run) count() {
 	t := r.traffic
 	r.result.Lost, r.result.Misordered, r.result.Repeated = t.lost(r.subscribers), t.misordered, t.repeated
+	r.result.Strange = t.strange
 }
 
 // tell calls Progress once a second.
@@ -315,7 +461,8 @@ func (r *run) tell(phase string, now time.Time) {
 		timed = t.latencies
 	}
 	r.options.Progress(Progress{
-		Phase: phase, Elapsed: now.Sub(r.loop.started), Connected: t.ready, Delivered: arrived - min(arrived, r.toldOf), P99: quantilesOf(timed).P99,
+		Phase: phase, Elapsed: now.Sub(r.loop.started), Connected: t.ready, P99: quantilesOf(timed).P99,
+		PerSecond: float64(arrived-min(arrived, r.toldOf)) / now.Sub(r.told).Seconds(),
 	})
 	r.told, r.toldOf = now, arrived
 }

@@ -24,6 +24,7 @@ type server struct {
 	data    string // of what is durable; empty for none
 	metrics string // URL, or empty
 	config  string // file
+	set     settings
 
 	command *exec.Cmd
 	said    *bytes.Buffer // what it wrote; to be read once it has ended
@@ -31,8 +32,9 @@ type server struct {
 }
 
 const (
-	startTimeout = 15 * time.Second
-	stopTimeout  = 10 * time.Second
+	startTimeout = time.Minute // Erlang takes its time, and a full store
+	stopTimeout  = time.Minute // mosquitto writes a million messages
+	configFile   = "config.yaml"
 	retryAfter   = 5 * time.Millisecond
 	// inflightMin is what a broker may have on its way to a client that reads a backlog, at least.
 	inflightMin = 1000
@@ -42,6 +44,9 @@ const (
 // in the one named; the system's temporary folder if that is empty.
 func start(ctx context.Context, b Broker, k *Case, in string) (*server, error) {
 	folder, err := os.MkdirTemp(in, "penstock-bench-")
+	if err == nil {
+		folder, err = filepath.Abs(folder) // brokers start in it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
@@ -60,33 +65,51 @@ func start(ctx context.Context, b Broker, k *Case, in string) (*server, error) {
 // configure writes the broker's configuration.
 func (s *server) configure(k *Case) error {
 	raiseFileLimit()
-	o := &k.Options
-	set := settings{window: o.Window, inflight: o.Window}
+	o, set := &k.Options, &s.set
+	*set = settings{window: o.Window, inflight: o.Window, folder: s.folder}
 	if o.Scenario == Backlog {
 		set.inflight = max(o.Window, inflightMin)
 	}
-	var err error
-	if set.port, err = freePort(); err != nil {
-		return err
+	if o.Retained > 0 {
+		set.window = max(o.Window, keptMax)
+	}
+	for _, port := range []*int{&set.port, &set.spare} {
+		var err error
+		if *port, err = freePort(); err != nil {
+			return err
+		}
 	}
 	s.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(set.port))
-	if k.Group == Stored {
-		if s.data, err = filepath.Abs(filepath.Join(s.folder, "data")); err != nil {
-			return err
-		}
-		if err := os.Mkdir(s.data, 0o700); err != nil {
-			return err
-		}
-		set.data = s.data
+	if err := s.makeFolders(k.Group); err != nil {
+		return err
 	}
 	if s.data != "" && s.broker.measures {
+		var err error
 		if set.metrics, err = freePort(); err != nil {
 			return err
 		}
 		s.metrics = fmt.Sprintf("http://127.0.0.1:%d/metrics", set.metrics)
 	}
-	s.config = filepath.Join(s.folder, "config.yaml")
-	return os.WriteFile(s.config, []byte(s.broker.config(set)), 0o600)
+	s.config = filepath.Join(s.folder, configFile)
+	if err := os.WriteFile(s.config, []byte(s.broker.config(*set)), 0o600); err != nil {
+		return err
+	}
+	if s.broker.prepare == nil {
+		return nil
+	}
+	path, err := s.broker.prepare(s.broker.Path, *set)
+	s.broker.Path = path
+	return err
+}
+
+// makeFolders makes the folder for what is durable where a case needs it, and one for what a broker writes all the same.
+func (s *server) makeFolders(group string) error {
+	if group != Stored {
+		return os.Mkdir(s.set.home(), 0o700)
+	}
+	s.data = filepath.Join(s.folder, "data")
+	s.set.data = s.data
+	return os.Mkdir(s.data, 0o700)
 }
 
 func (s *server) launch() error {
@@ -96,6 +119,9 @@ func (s *server) launch() error {
 	}
 	s.command = exec.Command(s.broker.Path, s.broker.args(file)...)
 	s.command.Dir = s.folder
+	if s.broker.environment != nil {
+		s.command.Env = append(os.Environ(), s.broker.environment(s.set)...)
+	}
 	s.command.Stdout, s.command.Stderr = s.said, s.said
 	if err := s.command.Start(); err != nil {
 		return err
@@ -163,12 +189,13 @@ func greet(ctx context.Context, address string) error {
 	return err
 }
 
-// crash ends the process without a warning and starts it again.
-func (s *server) crash(ctx context.Context) (Restarted, error) {
-	if err := s.command.Process.Kill(); err != nil {
+// again ends the process and starts it once more.
+func (s *server) again(ctx context.Context, how Ending) (Restarted, error) {
+	if how == Killed {
+		s.kill()
+	} else if err := s.end(); err != nil {
 		return Restarted{}, err
 	}
-	<-s.ended
 	begun := time.Now()
 	if err := s.launch(); err != nil {
 		return Restarted{}, err
@@ -176,23 +203,45 @@ func (s *server) crash(ctx context.Context) (Restarted, error) {
 	if err := s.await(ctx); err != nil {
 		return Restarted{}, err
 	}
-	return Restarted{PID: s.command.Process.Pid, Ready: time.Since(begun)}, nil
+	ready := time.Since(begun)
+	return Restarted{PIDs: s.pids(), Ready: ready}, nil
 }
 
-// stop ends the process, in order if it can, and removes its files.
-func (s *server) stop() error {
-	defer os.RemoveAll(s.folder)
-	_ = s.command.Process.Signal(syscall.SIGTERM) // fails if it has ended, which is as good
+// pids are the broker's processes.
+func (s *server) pids() []int { return family(s.command.Process.Pid) }
+
+// kill ends all its processes without a warning.
+func (s *server) kill() { s.signal(s.pids(), os.Kill) }
+
+// signal sends a signal to processes and waits until the broker has ended or the time for it is over.
+func (s *server) signal(pids []int, what os.Signal) (ended bool) {
+	for _, pid := range pids {
+		if p, err := os.FindProcess(pid); err == nil {
+			_ = p.Signal(what) // fails if it has ended, which is as good
+		}
+	}
 	select {
 	case <-s.ended:
-		return nil
+		return true
 	case <-time.After(stopTimeout):
+		return false
 	}
-	if err := s.command.Process.Kill(); err != nil {
-		return err
+}
+
+// end ends the process, in order if it can. Those that it started may not end with it, so they are told, too.
+func (s *server) end() error {
+	pids := s.pids()
+	if s.signal(pids, syscall.SIGTERM) {
+		return nil
 	}
-	<-s.ended
+	s.signal(pids, os.Kill)
 	return fmt.Errorf("it did not end within %v of SIGTERM and was killed", stopTimeout)
+}
+
+// stop ends the process and removes its files.
+func (s *server) stop() error {
+	defer os.RemoveAll(s.folder)
+	return s.end()
 }
 
 // words is what a broker that has ended wrote, as an error.

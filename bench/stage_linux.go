@@ -12,23 +12,30 @@ type reading struct {
 	at        time.Time
 	broker    time.Duration // processor time
 	generator time.Duration
+	each      []time.Duration // processor time of each process
 	sent      uint64
 	delivered uint64
+	writes    uint64
+	reads     uint64
 }
 
 func (r *run) read() (reading, error) {
-	now := reading{at: time.Now(), sent: r.traffic.sent(), delivered: r.traffic.delivered}
+	t := r.traffic
+	now := reading{at: time.Now(), sent: t.sent, delivered: t.delivered, writes: t.writes, reads: t.reads}
 	var usage unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_THREAD, &usage); err != nil {
 		return now, fmt.Errorf("bench: %w", err)
 	}
 	now.generator = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-	if r.options.PID == 0 {
-		return now, nil
+	for _, pid := range r.options.PIDs {
+		used, err := process(pid).cpu()
+		if err != nil {
+			return now, err
+		}
+		now.each = append(now.each, used)
+		now.broker += used
 	}
-	var err error
-	now.broker, err = process(r.options.PID).cpu()
-	return now, err
+	return now, nil
 }
 
 // observe measures while do works.
@@ -55,8 +62,13 @@ func (r *run) observe(do func() error) (Stage, error) {
 	seconds := after.at.Sub(before.at).Seconds()
 	s := Stage{
 		Seconds: seconds, Published: after.sent - before.sent, Delivered: after.delivered - before.delivered,
-		BrokerCores:    (after.broker - before.broker).Seconds() / seconds,
-		GeneratorCores: (after.generator - before.generator).Seconds() / seconds,
+		BrokerCores:      (after.broker - before.broker).Seconds() / seconds,
+		GeneratorCores:   (after.generator - before.generator).Seconds() / seconds,
+		MessagesPerWrite: quotient(float64(after.sent-before.sent), float64(after.writes-before.writes)),
+		MessagesPerRead:  quotient(float64(after.delivered-before.delivered), float64(after.reads-before.reads)),
+	}
+	for i, pid := range r.options.PIDs {
+		s.Processes = append(s.Processes, ProcessUse{PID: pid, Cores: (after.each[i] - before.each[i]).Seconds() / seconds})
 	}
 	s.Store = newStoreWork(storeBefore, storeAfter, seconds)
 	return s, nil
@@ -72,7 +84,7 @@ func (r *run) readStore() (samples, error) {
 
 // A watch looks at the broker's anonymous memory again and again.
 type watch struct {
-	pid    process // 0 for none
+	pids   processes
 	last   time.Time
 	lately int64
 	peak   int64
@@ -91,10 +103,7 @@ func (w *watch) look(now time.Time) error {
 
 // see looks now.
 func (w *watch) see() (err error) {
-	if w.pid == 0 {
-		return nil
-	}
-	if w.lately, err = w.pid.anonymous(); err != nil {
+	if w.lately, err = sum(w.pids, process.anonymous); err != nil {
 		return err
 	}
 	w.peak = max(w.peak, w.lately)

@@ -15,18 +15,20 @@ import (
 
 // Circumstances are what a reader of figures must know of how they came about.
 type Circumstances struct {
-	Began    time.Time     `json:"began"`
-	Machine  string        `json:"machine"`
-	Load     string        `json:"load"` // runnable tasks, mean of the minute before it began; empty if not known
-	Versions []string      `json:"versions"`
-	Rounds   int           `json:"rounds"`
+	Began    time.Time `json:"began"`
+	Machine  string    `json:"machine"`
+	Load     string    `json:"load"` // runnable tasks, mean of the minute before it began; empty if not known
+	Versions []string  `json:"versions"`
+	// Fewest and Most are how many rounds cases had.
+	Fewest   int           `json:"fewest_rounds"`
+	Most     int           `json:"most_rounds"`
 	Duration time.Duration `json:"duration"`           // of each measurement, if not the cases' own
 	Messages int           `json:"messages,omitempty"` // of each backlog, if not the cases' own
 }
 
 func circumstances(o *CompareOptions) Circumstances {
 	c := Circumstances{
-		Began: time.Now(), Rounds: o.Rounds, Duration: o.Duration, Messages: o.Messages,
+		Began: time.Now(), Duration: o.Duration, Messages: o.Messages,
 		Machine: machine(readText("/proc/cpuinfo"), readText("/proc/sys/kernel/osrelease")),
 	}
 	c.Load, _, _ = strings.Cut(readText("/proc/loadavg"), " ")
@@ -58,12 +60,23 @@ func machine(cpuinfo, kernel string) string {
 	return text + ", " + runtime.GOOS + " " + strings.TrimSpace(kernel)
 }
 
+// count notes how many rounds a case had.
+func (c *Circumstances) count(rounds int) {
+	if c.Fewest == 0 {
+		c.Fewest = rounds
+	}
+	c.Fewest, c.Most = min(c.Fewest, rounds), max(c.Most, rounds)
+}
+
 func (c *Circumstances) write(w io.Writer) {
 	fmt.Fprintf(w, "Measured %s on %s", c.Began.Format("2006-01-02 15:04"), c.Machine)
 	if c.Load != "" {
 		fmt.Fprintf(w, ", load %s when it began", c.Load)
 	}
-	fmt.Fprintf(w, ".\n%s. Medians of %d", strings.Join(c.Versions, "; "), c.Rounds)
+	fmt.Fprintf(w, ".\n%s. Medians of %d", strings.Join(c.Versions, "; "), c.Fewest)
+	if c.Most > c.Fewest {
+		fmt.Fprintf(w, " to %d", c.Most)
+	}
 	if c.Duration > 0 {
 		fmt.Fprintf(w, ", %v each", c.Duration)
 	}
@@ -73,52 +86,98 @@ func (c *Circumstances) write(w io.Writer) {
 	fmt.Fprint(w, ".\n\n")
 }
 
-// Write writes the comparison as a table in Markdown, with its circumstances.
+// Write writes the comparison as tables in Markdown, with its circumstances.
 func (c *Comparison) Write(w io.Writer) error { return c.writeRows(w, func(*Row) bool { return true }) }
 
+// writeRows writes a table of the rows that are wanted, one of their details, and what went wrong with their cases.
 func (c *Comparison) writeRows(w io.Writer, wanted func(*Row) bool) error {
-	var cases []string
-	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
-	c.Circumstances.write(w)
-	fmt.Fprint(t, "| case\t| figure\t")
-	for _, b := range c.Brokers {
-		fmt.Fprintf(t, "| %s\t", b)
-	}
-	fmt.Fprint(t, "| ratio\t| limit\t|\n|---\t|---\t")
-	for range c.Brokers {
-		fmt.Fprint(t, "|---\t")
-	}
-	fmt.Fprint(t, "|---\t|---\t|\n")
+	var main, details []*Row
 	for i := range c.Rows {
-		if r := &c.Rows[i]; wanted(r) {
-			r.write(t)
-			cases = append(cases, r.Case)
+		switch r := &c.Rows[i]; {
+		case !wanted(r):
+		case r.Detail:
+			details = append(details, r)
+		default:
+			main = append(main, r)
 		}
 	}
-	if err := t.Flush(); err != nil {
+	c.Circumstances.write(w)
+	if err := c.writeTable(w, main); err != nil {
 		return err
 	}
-	for _, trouble := range c.Troubles {
-		if name, _, _ := strings.Cut(trouble, ","); !slices.Contains(cases, name) {
-			continue
-		}
-		if _, err := fmt.Fprintln(w, "\nTrouble:", trouble); err != nil {
+	if len(details) > 0 {
+		fmt.Fprint(w, "\nDetails, to judge the figures above by:\n\n")
+		if err := c.writeTable(w, details); err != nil {
 			return err
 		}
+	}
+	rows := append(main, details...)
+	for _, trouble := range c.Troubles {
+		if slices.ContainsFunc(rows, func(r *Row) bool { return r.Case == trouble.Case }) {
+			fmt.Fprintf(w, "\nTrouble: %s\n", strings.ReplaceAll(trouble.Text, "\n", " "))
+		}
+	}
+	if len(c.Unmeasured) > 0 {
+		fmt.Fprintf(w, "\nNo time was left for %s.\n", strings.Join(c.Unmeasured, ", "))
 	}
 	return nil
 }
 
-func (r *Row) write(w io.Writer) {
-	fmt.Fprintf(w, "| %s\t| %s\t", r.Case, r.Figure)
-	for _, m := range r.Medians {
-		fmt.Fprintf(w, "| %s\t", short(m))
+// writeTable writes rows, with a column for FlashMQ if one of them knows something of it, and one for limits if there are any.
+func (c *Comparison) writeTable(w io.Writer, rows []*Row) error {
+	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	columns := append([]string{"case", "figure"}, c.Brokers...)
+	columns = append(columns, "ratio")
+	hasLimits := slices.ContainsFunc(rows, func(r *Row) bool { return r.Limit != 0 })
+	if hasLimits {
+		columns = append(columns, "limit")
 	}
-	ratio := ""
-	if r.Ratio > 0 {
-		ratio = strconv.FormatFloat(r.Ratio, 'f', 2, 64)
+	hasFlashMQ := slices.ContainsFunc(rows, func(r *Row) bool { return r.FlashMQ != "" })
+	if hasFlashMQ {
+		columns = append(columns, "FlashMQ's ratio")
 	}
-	fmt.Fprintf(w, "| %s\t| %s\t|\n", ratio, r.verdict())
+	writeCells(t, columns)
+	writeCells(t, slices.Repeat([]string{"---"}, len(columns)))
+	for _, r := range rows {
+		cells := r.cells()
+		if hasLimits {
+			cells = append(cells, r.verdict())
+		}
+		if hasFlashMQ {
+			cells = append(cells, r.FlashMQ)
+		}
+		writeCells(t, cells)
+	}
+	return t.Flush()
+}
+
+func writeCells(w io.Writer, cells []string) {
+	for _, cell := range cells {
+		space := " "
+		if cell == "---" {
+			space = "" // as it is usual
+		}
+		fmt.Fprintf(w, "|%s%s\t", space, cell)
+	}
+	fmt.Fprintln(w, "|")
+}
+
+// cells are the figure of each broker, with its ratio to the reference if it is neither the first nor the reference, and the
+// first's ratio.
+func (r *Row) cells() []string {
+	cells := []string{r.Case, r.Figure}
+	last := len(r.Medians) - 1
+	for i, m := range r.Medians {
+		text := short(m)
+		if ratio := quotient(m, r.Medians[last]); i > 0 && i < last && ratio > 0 {
+			text += fmt.Sprintf(" (%.2f)", ratio)
+		}
+		cells = append(cells, text)
+	}
+	if r.Ratio == 0 {
+		return append(cells, "")
+	}
+	return append(cells, strconv.FormatFloat(r.Ratio, 'f', 2, 64))
 }
 
 // verdict is the limit, and whether it is missed.

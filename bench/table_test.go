@@ -44,18 +44,18 @@ func TestInto(t *testing.T) {
 	c := &Comparison{
 		Circumstances: Circumstances{
 			Began: time.Date(2026, 11, 22, 14, 5, 0, 0, time.UTC), Machine: "a machine", Load: "0.10", Versions: []string{"a 1", "b 2"},
-			Rounds: 3, Duration: 2 * time.Second, Messages: 70,
+			Fewest: 3, Most: 3, Duration: 2 * time.Second, Messages: 70,
 		},
 		Brokers:  []string{"a", "b"},
 		Rows:     []Row{{Group: Live, Case: "pairs", Figure: "f", Medians: []float64{1, 2}, Ratio: 0.5}},
-		Troubles: []string{"pairs, b, round 1: 3 lost", "other, b, round 1: 4 lost"},
+		Troubles: []Trouble{{"pairs", "pairs, b, round 1: 3 lost"}, {"other", "other, b, round 1: 4 lost"}},
 	}
 	want := "# Title\n\n" + begin + `Measured 2026-11-22 14:05 on a machine, load 0.10 when it began.
 a 1; b 2. Medians of 3, 2s each, backlogs of 70 messages.
 
-| case  | figure | a    | b    | ratio | limit |
-|---    |---     |---   |---   |---    |---    |
-| pairs | f      | 1.00 | 2.00 | 0.50  |       |
+| case  | figure | a    | b    | ratio |
+|---    |---     |---   |---   |---    |
+| pairs | f      | 1.00 | 2.00 | 0.50  |
 
 Trouble: pairs, b, round 1: 3 lost
 ` + end + "between\n" + storedBegin + "kept\n" + storedEnd + "behind\n"

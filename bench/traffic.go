@@ -3,7 +3,12 @@ package bench
 // traffic is what all clients of a run share: every message on its way, what arrived, and in which
 // order. Only the loop's thread touches it.
 type traffic struct {
+	run        uint32
 	publishers []*publisher
+	// groups has, where subscribers share the messages, what they saw together of each publisher.
+	groups []history
+	// strangers is set where messages of other runs may wait for this one's clients.
+	strangers bool
 	// now is the time since the run's start in nanoseconds, kept by the loop.
 	now int64
 	// schedule says when a message is due in an open loop; nil in a closed one, where it is due as soon as the window has room.
@@ -16,21 +21,29 @@ type traffic struct {
 	// eager publishers may have room in their window again.
 	eager []*publisher
 
+	greeted    int    // connections that the broker accepted
 	ready      int    // clients that are connected and subscribed
 	subscribed int    // subscriptions that were acknowledged
+	kept       int    // retained messages that were acknowledged
+	probed     int    // publishers a probe of which came through
 	forgotten  int    // sessions that were to be resumed and that the broker does not have
 	pongs      int    // answers to PINGREQ
 	delivered  uint64 // messages that arrived
+	sent       uint64 // messages that were sent
 	settled    uint64 // messages that arrived everywhere and, above QoS 0, were acknowledged
 	total      uint64 // messages that will be sent in all, as far as that is decided
-	misordered uint64 // messages that arrived behind a later one of their publisher, and repeated ones of partial subscribers
+	misordered uint64 // messages that arrived behind a later one of their publisher at the same subscriber
 	repeated   uint64 // messages that arrived again
+	strange    uint64 // messages of other runs that arrived
+	writes     uint64 // with messages in them
+	reads      uint64 // with messages in them
 
 	// What is timed, while it is not nil.
 	latencies *histogram // of messages due from since on: from when they were due until they arrived
 	lateness  *histogram // of the same messages: from when they were due until they were sent
 	since     int64
 	acks      *histogram // from when a message was sent until it was acknowledged
+	silence   *silence   // of an open loop
 }
 
 // A publisher is the sending side of one client.
@@ -44,6 +57,8 @@ type publisher struct {
 	begun   []int64 // when the message in each place was sent, where acknowledgements are timed
 	sent    uint64
 	limit   uint64 // number of the last message
+	probe   stamp  // of a message that only finds out whether there is a way; of bridges
+	heard   bool   // a probe came through
 	// queued is set while the publisher is in traffic.eager.
 	queued bool
 	conn   int // number of its connection
@@ -53,7 +68,7 @@ type publisher struct {
 type subscriber struct {
 	first   int       // publisher that seen[0] is about
 	seen    []history // of each publisher
-	partial bool      // others get some of the messages: only the last of each history counts
+	partial bool      // others get some of the messages: of each history only the last counts, and traffic.groups has the rest
 }
 
 // A schedule is an open loop: publishers send in turn, at a fixed interval.
@@ -61,6 +76,18 @@ type schedule struct {
 	start      int64 // when the first message is due
 	interval   int64
 	publishers int64
+	rung       int64 // messages of all publishers for which one was woken
+}
+
+// wakeDue wakes the publishers whose messages have become due since it was called last. Each is woken once at most: it sends
+// all that are due.
+func (t *traffic) wakeDue(now int64) {
+	s := t.schedule
+	due := (now-s.start)/s.interval + 1
+	for i := max(s.rung, due-s.publishers); i < due; i++ {
+		t.wake(t.publishers[i%s.publishers])
+	}
+	s.rung = max(s.rung, due)
 }
 
 // due is when a publisher's message is due.
@@ -101,6 +128,7 @@ func (t *traffic) fill(p *publisher, out []byte) []byte {
 			p.missing[place] += p.copies
 		}
 		p.sent = sequence
+		t.sent++
 		out = p.stamp.append(out, uint16(place+1), sequence, time)
 	}
 	return out
@@ -126,39 +154,64 @@ func (t *traffic) wake(p *publisher) {
 
 // deliver takes the payload of a message that arrived at s. It reports whether the message belongs there.
 func (t *traffic) deliver(s *subscriber, payload []byte) bool {
-	index, sequence, time, ok := readHeader(payload)
-	from := int(index) - s.first
-	if !ok || from < 0 || from >= len(s.seen) || sequence == 0 {
+	h, ok := readHeader(payload)
+	if t.strangers && (!ok || h.run != t.run) {
+		t.strange++
+		return true
+	}
+	from := int(h.publisher) - s.first
+	if !ok || h.run != t.run || from < 0 || from >= len(s.seen) {
 		return false
 	}
-	p := t.publishers[index]
-	if sequence > p.sent {
+	p := t.publishers[h.publisher]
+	if h.sequence == 0 {
+		return t.hear(p)
+	}
+	if h.sequence > p.sent {
 		return false
 	}
 	t.delivered++
-	t.order(s, &s.seen[from], sequence)
-	if t.latencies != nil && time >= t.since {
-		t.latencies.add(t.now - time)
+	t.order(s, from, h.sequence)
+	if t.latencies != nil && h.time >= t.since {
+		t.latencies.add(t.now - h.time)
 	}
-	t.settle(p, p.place(sequence))
+	t.settle(p, p.place(h.sequence))
+	return true
+}
+
+// hear notes a probe. It reports whether it was one.
+func (t *traffic) hear(p *publisher) bool {
+	if p.probe.frame == nil {
+		return false
+	}
+	if !p.heard {
+		p.heard = true
+		t.probed++
+	}
 	return true
 }
 
 // order counts a message that does not come as it should.
-func (t *traffic) order(s *subscriber, h *history, sequence uint64) {
-	if s.partial {
-		if sequence <= h.last {
+func (t *traffic) order(s *subscriber, from int, sequence uint64) {
+	h := &s.seen[from]
+	if !s.partial {
+		switch h.take(sequence) {
+		case late:
 			t.misordered++
+		case again:
+			t.repeated++
 		}
-		h.last = max(h.last, sequence)
 		return
 	}
-	switch h.take(sequence) {
-	case late:
-		t.misordered++
-	case again:
+	// Between members there is no order.
+	if t.groups[s.first+from].take(sequence) == again {
 		t.repeated++
+		return
 	}
+	if sequence <= h.last {
+		t.misordered++
+	}
+	h.last = max(h.last, sequence)
 }
 
 // acknowledge notes that the broker took responsibility for the message in a place of p's window.
@@ -190,15 +243,6 @@ func (t *traffic) expected() uint64 {
 	return n
 }
 
-// sent is how many messages were sent.
-func (t *traffic) sent() uint64 {
-	var n uint64
-	for _, p := range t.publishers {
-		n += p.sent
-	}
-	return n
-}
-
 // stop lets publishers send nothing more in a closed loop, and in an open one what is due before a time.
 func (t *traffic) stop(before int64) {
 	t.total = 0
@@ -223,15 +267,17 @@ func (t *traffic) divide(total uint64) {
 
 // lost is how many deliveries to the subscribers did not come.
 func (t *traffic) lost(subscribers []*subscriber) uint64 {
-	var n, partial uint64
+	var n uint64
+	for i := range t.groups {
+		n += t.groups[i].missing(t.publishers[i].sent)
+	}
 	for _, s := range subscribers {
 		if s.partial {
-			partial = t.expected()
 			continue
 		}
 		for i := range s.seen {
 			n += s.seen[i].missing(t.publishers[s.first+i].sent)
 		}
 	}
-	return n + partial - min(partial, t.delivered)
+	return n
 }

@@ -67,7 +67,8 @@ func TestFanOutWaitsForAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &traffic{sending: true}
+	tr := newTraffic(&o, p)
+	tr.sending = true
 	subs, pub := newSubscribers(&o, p, tr), newPublishers(&o, p, tr)[0].publisher
 	sent := messages(t, pub, tr.fill(pub, nil))
 	deliver(t, tr, subs[0], sent[0])
@@ -109,7 +110,8 @@ func TestPartialSubscribers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &traffic{sending: true}
+	tr := newTraffic(&o, p)
+	tr.sending = true
 	subs, pub := newSubscribers(&o, p, tr), newPublishers(&o, p, tr)[0].publisher
 	sent := messages(t, pub, tr.fill(pub, nil))
 	for _, step := range []struct{ member, message int }{{0, 0}, {1, 1}, {0, 4}, {1, 3}, {1, 2}} {
@@ -131,7 +133,8 @@ func TestDivide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &traffic{sending: true, away: true, acks: new(histogram)}
+	tr := newTraffic(&o, p)
+	tr.sending, tr.away, tr.acks = true, true, new(histogram)
 	newPublishers(&o, p, tr)
 	tr.divide(10)
 	for i, pub := range tr.publishers {
@@ -203,7 +206,8 @@ func BenchmarkDeliver(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	tr := &traffic{sending: true}
+	tr := newTraffic(&o, p)
+	tr.sending = true
 	sub, pub := newSubscribers(&o, p, tr)[0], newPublishers(&o, p, tr)[0].publisher
 	var frames []byte
 	b.ReportAllocs()

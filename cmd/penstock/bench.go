@@ -2,11 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -25,15 +23,18 @@ func benchCommand() *cobra.Command {
 		Short: "Measure a broker: deliveries, processor time, memory, latency, what it stores",
 	}
 	about := map[bench.Scenario]string{
-		bench.Pairs:   "n publishers to n subscribers, each pair on its own topic",
-		bench.FanOut:  "one publisher to n subscribers",
-		bench.FanIn:   "n publishers to m subscribers on a wildcard",
-		bench.Share:   "n publishers to a shared subscription of m members",
-		bench.Idle:    "n connections with a subscription each: memory and connects a second",
-		bench.Subs:    "pairs beside many subscriptions that match nothing: cost of a publish",
-		bench.Latency: "pairs at a fixed rate: how long a message takes",
-		bench.Backlog: "n publishers to sessions that are away, which come back and read it all",
-		bench.Lone:    "one publisher to a session that is away, against a plain file with fdatasync",
+		bench.Pairs:    "n publishers to n subscribers, each pair on its own topic",
+		bench.FanOut:   "one publisher to n subscribers",
+		bench.FanIn:    "n publishers to m subscribers on a wildcard",
+		bench.Share:    "n publishers to a shared subscription of m members",
+		bench.Channel:  "n publishers to the m members of a channel that is declared",
+		bench.Bridge:   "pairs whose publishers are at one broker and subscribers at another, with a bridge between",
+		bench.Idle:     "n connections with a subscription each: memory and connects a second",
+		bench.Subs:     "pairs beside many subscriptions that match nothing: cost of a publish",
+		bench.Retained: "pairs beside many retained messages: cost of a publish",
+		bench.Latency:  "pairs at a fixed rate: how long a message takes",
+		bench.Backlog:  "n publishers to sessions that are away, which come back and read it all",
+		bench.Lone:     "one publisher to a session that is away, against a plain file with fdatasync",
 	}
 	for _, s := range bench.Scenarios {
 		c.AddCommand(benchScenario(s, about[s]))
@@ -55,10 +56,15 @@ func benchScenario(s bench.Scenario, about string) *cobra.Command {
 		if o.Version, err = benchVersion(version); err != nil {
 			return err
 		}
+		if o.Username != "" {
+			o.Password = os.Getenv("PENSTOCK_PASSWORD")
+		}
 		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		o.Progress = benchProgress(c.ErrOrStderr())
+		var clear func()
+		o.Progress, clear = benchProgress(c.ErrOrStderr())
 		result, err := bench.Run(ctx, o)
+		clear()
 		if err != nil {
 			return err
 		}
@@ -69,8 +75,16 @@ func benchScenario(s bench.Scenario, about string) *cobra.Command {
 
 // benchFlags defines the flags that the scenario uses.
 func benchFlags(f *pflag.FlagSet, o *bench.Options) {
-	f.StringVar(&o.Address, "address", o.Address, "host:port of the broker")
-	f.IntVar(&o.PID, "pid", 0, "the broker's process, to measure its processor time and memory")
+	if o.Scenario == bench.Bridge {
+		f.StringVar(&o.Address, "from", o.Address, "host:port of the broker that is published to")
+		f.StringVar(&o.To, "to", "", "host:port of the broker that the subscribers are at (required)")
+		f.StringVar(&o.ToPrefix, "to-prefix", "", "what the bridge puts in front of topics")
+	} else {
+		f.StringVar(&o.Address, "address", o.Address, "host:port of the broker")
+	}
+	f.IntSliceVar(&o.PIDs, "pid", nil, "the broker's process, to measure its processor time and memory; several with commas between")
+	f.StringVarP(&o.Username, "username", "u", "", "username; its password is taken from the environment: PENSTOCK_PASSWORD")
+	f.StringVar(&o.Prefix, "prefix", o.Prefix, "what topics start with")
 	f.Uint8Var(&o.QoS, "qos", o.QoS, "quality of service, 0, 1 or 2")
 	if o.Scenario != bench.Backlog {
 		f.DurationVar(&o.Duration, "duration", o.Duration, "how long to measure")
@@ -78,20 +92,12 @@ func benchFlags(f *pflag.FlagSet, o *bench.Options) {
 	if o.Scenario != bench.FanOut && o.Scenario != bench.Lone {
 		f.IntVar(&o.Clients, "clients", o.Clients, "publishers; for idle, connections")
 	}
-	switch o.Scenario {
-	case bench.FanOut, bench.FanIn, bench.Share:
-		f.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "subscribers")
-	case bench.Subs:
-		f.IntVar(&o.Subscriptions, "subscriptions", o.Subscriptions, "subscriptions that match nothing")
-		f.IntVar(&o.Holders, "holders", o.Holders, "connections that hold them")
-	case bench.Latency:
-		f.IntVar(&o.Rate, "rate", o.Rate, "messages a second, of all publishers")
-	}
+	benchScenarioFlags(f, o)
 	if o.Scenario == bench.Idle {
 		return
 	}
 	f.IntVar(&o.Size, "size", o.Size, "bytes of a payload")
-	f.DurationVar(&o.Rest, "rest", o.Rest, "how long to sleep between two looks at the sockets")
+	f.DurationVar(&o.Rest, "rest", o.Rest, "how long to sleep between two looks at the sockets, so that messages gather")
 	if o.Scenario != bench.Lone {
 		f.IntVar(&o.Window, "window", o.Window, "messages of a publisher that may be on their way")
 		f.IntVar(&o.Burst, "burst", 0, "messages a publisher sends between two looks at its socket (default as many as the window takes)")
@@ -100,6 +106,31 @@ func benchFlags(f *pflag.FlagSet, o *bench.Options) {
 		f.DurationVar(&o.Warmup, "warmup", o.Warmup, "how long to run before measuring")
 	}
 	benchStoreFlags(f, o)
+}
+
+// benchScenarioFlags defines the flags of one scenario or a few.
+func benchScenarioFlags(f *pflag.FlagSet, o *bench.Options) {
+	switch o.Scenario {
+	case bench.FanOut, bench.FanIn:
+		f.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "subscribers")
+	case bench.Share:
+		f.IntVar(&o.Subscribers, "members", o.Subscribers, "members of the shared subscription")
+		f.StringVar(&o.Group, "group", o.Group, "name of the shared subscription")
+		f.StringVar(&o.Filter, "filter", "", "filter of the shared subscription, which must match PREFIX/# (default the topics of this run only)")
+	case bench.Channel:
+		f.IntVar(&o.Subscribers, "members", o.Subscribers, "members of the channel")
+		f.StringVar(&o.Channel, "channel", "", "name of the channel, whose filter must match PREFIX/# (required)")
+	case bench.Subs:
+		f.IntVar(&o.Subscriptions, "subscriptions", o.Subscriptions, "subscriptions that match nothing")
+		f.IntVar(&o.Holders, "holders", o.Holders, "connections that hold them")
+		f.IntVar(&o.Wildcards, "wildcards", o.Wildcards, "percentage of them with a wildcard")
+		f.BoolVar(&o.Away, "away", false, "those who hold them leave, with --durable, so that the broker has their sessions")
+		f.IntVar(&o.Retained, "retained", 0, "retained messages, besides")
+	case bench.Retained:
+		f.IntVar(&o.Retained, "retained", o.Retained, "retained messages on topics of nobody's interest")
+	case bench.Latency:
+		f.IntVar(&o.Rate, "rate", o.Rate, "messages a second, of all publishers")
+	}
 }
 
 // benchStoreFlags defines the flags about what a broker stores.
@@ -129,18 +160,22 @@ func benchVersion(text string) (byte, error) {
 	return 0, fmt.Errorf("--mqtt is %q, must be 311 or 5", text)
 }
 
-// benchProgress shows one line that is written over, where somebody looks.
-func benchProgress(w io.Writer) func(bench.Progress) {
+// clearLine ends a line that is written over.
+const clearLine = "\r\033[K"
+
+// benchProgress shows one line that is written over, where somebody looks, until it is cleared.
+func benchProgress(w io.Writer) (show func(bench.Progress), clear func()) {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil
+		return nil, func() {}
 	}
-	return func(p bench.Progress) {
-		fmt.Fprintf(f, "\r\033[K%s  %v  %d clients  %d/s", p.Phase, p.Elapsed.Round(time.Second), p.Connected, p.Delivered)
+	show = func(p bench.Progress) {
+		fmt.Fprintf(f, clearLine+"%s  %v  %d clients  %.0f/s", p.Phase, p.Elapsed.Round(time.Second), p.Connected, p.PerSecond)
 		if p.P99 > 0 {
 			fmt.Fprintf(f, "  p99 %v", p.P99)
 		}
 	}
+	return show, func() { fmt.Fprint(f, clearLine) }
 }
 
 func benchPrint(w io.Writer, asJSON bool, value any, text func(io.Writer) error) error {
@@ -150,116 +185,4 @@ func benchPrint(w io.Writer, asJSON bool, value any, text func(io.Writer) error)
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(value)
-}
-
-// A benchComparison is what the command line says of one.
-type benchComparison struct {
-	options             bench.CompareOptions
-	brokers, cases      []string
-	penstock, mosquitto string // paths
-	into                string // page to write the tables to
-	asJSON              bool
-}
-
-// benchCompare is "penstock bench compare": several brokers side by side.
-func benchCompare() *cobra.Command {
-	var b benchComparison
-	c := &cobra.Command{
-		Use:   "compare",
-		Short: "Start brokers in turn and measure them side by side; the last named is the reference",
-		Long: "Start brokers in turn, each anew for each measurement, and measure them side by side. Cases with a store write to disk:\n" +
-			"Penstock with storage.sync always, mosquitto with its persistence on, which writes now and then.",
-		Args: cobra.NoArgs, SilenceUsage: true,
-		RunE: func(c *cobra.Command, _ []string) error { return b.run(c) },
-	}
-	f := c.Flags()
-	f.StringSliceVar(&b.brokers, "brokers", []string{"penstock", "mosquitto"}, "what to compare")
-	f.StringSliceVar(&b.cases, "cases", nil, "what to measure: cases, or the groups live and stored (default everything)")
-	f.StringVar(&b.penstock, "penstock", "", "path of the penstock program (default this one)")
-	f.StringVar(&b.mosquitto, "mosquitto", "", "path of the mosquitto program (default from PATH, then /usr/sbin)")
-	f.IntVar(&b.options.Rounds, "rounds", 3, "measurements of each case and broker; the medians count")
-	f.DurationVar(&b.options.Duration, "duration", 0, "how long each measures (default as the case says)")
-	f.IntVar(&b.options.Messages, "messages", 0, "messages of each backlog (default as the case says)")
-	f.StringVar(&b.options.Folder, "folder", "", "where brokers keep their files while they run (default the system's temporary folder)")
-	f.StringVar(&b.into, "into", "", "write the tables into this page, between the lines that mark them")
-	f.BoolVar(&b.asJSON, "json", false, "print the comparison as JSON")
-	return c
-}
-
-func (b *benchComparison) run(c *cobra.Command) error {
-	var err error
-	if b.options.Cases, err = bench.SelectCases(b.cases); err != nil {
-		return err
-	}
-	if b.options.Brokers, err = benchBrokers(b.brokers, b.penstock, b.mosquitto); err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	b.options.Report = func(k bench.Case, round int, broker string, r bench.Result) {
-		fmt.Fprintf(c.ErrOrStderr(), "%s, round %d, %s: %s\n", k.Name, round, broker, r.Line())
-	}
-	comparison, err := bench.Compare(ctx, b.options)
-	if err != nil {
-		return err
-	}
-	return errors.Join(benchPrint(c.OutOrStdout(), b.asJSON, comparison, comparison.Write), b.write(comparison))
-}
-
-// write writes the tables into the page, if there is one.
-func (b *benchComparison) write(c *bench.Comparison) error {
-	if b.into == "" {
-		return nil
-	}
-	page, err := os.ReadFile(b.into)
-	if err != nil {
-		return err
-	}
-	if page, err = c.Into(page); err != nil {
-		return err
-	}
-	return os.WriteFile(b.into, page, 0o644)
-}
-
-// benchBrokers finds the programs of the brokers named.
-func benchBrokers(names []string, penstock, mosquitto string) ([]bench.Broker, error) {
-	var brokers []bench.Broker
-	for _, name := range names {
-		switch name {
-		case "penstock":
-			path, err := benchProgram(penstock, os.Executable)
-			if err != nil {
-				return nil, err
-			}
-			brokers = append(brokers, bench.Penstock(path))
-		case "mosquitto":
-			path, err := benchProgram(mosquitto, findMosquitto)
-			if err != nil {
-				return nil, err
-			}
-			brokers = append(brokers, bench.Mosquitto(path))
-		default:
-			return nil, fmt.Errorf("broker is %q, must be penstock or mosquitto", name)
-		}
-	}
-	return brokers, nil
-}
-
-func benchProgram(path string, find func() (string, error)) (string, error) {
-	if path != "" {
-		return path, nil
-	}
-	return find()
-}
-
-// findMosquitto looks where Debian puts daemons, too, which a user's PATH leaves out.
-func findMosquitto() (string, error) {
-	if path, err := exec.LookPath("mosquitto"); err == nil {
-		return path, nil
-	}
-	const debian = "/usr/sbin/mosquitto"
-	if _, err := os.Stat(debian); err != nil {
-		return "", fmt.Errorf("mosquitto is not installed (apt-get install mosquitto): %w", err)
-	}
-	return debian, nil
 }
