@@ -2,8 +2,10 @@
 # make race    the tests again and again under the race detector, in random order
 # make fuzz    each fuzz target for FUZZTIME
 # make crash   KILLS kills of the broker under load; make powercut, CUTS power cuts; make crash-bites, their proof
-# make bench   this broker beside mosquitto; writes the tables of docs/performance.md (about half an hour, on a machine
-#              that does nothing else): make bench BENCH='--cases live --rounds 5'
+# make guard   what a delivery allocates, and its time as a ratio to a fixed loop; part of make test
+# make bench   this broker beside mosquitto and what else is installed; writes the tables of docs/performance.md. About half an
+#              hour, on a machine that does nothing else; goes on where it was interrupted:
+#              make bench BENCH='--cases live --rounds 5'
 # make benchmarks  the Go benchmarks
 # make spec    docs/spec.md from the citations in the code
 # make dist    binaries for six platforms, with checksums, in dist/
@@ -27,10 +29,10 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The version comes from VERSION, so a checkout whose owner git distrusts builds too.
 BUILD := $(GO) build -buildvcs=false
 
-.PHONY: test setup check build race crash powercut crash-bites fuzz bench benchmarks spec dist image-root clean
+.PHONY: test setup check build guard race crash powercut crash-bites fuzz bench benchmarks spec dist image-root clean
 
 # The last lines are go test's own.
-test: setup check build
+test: setup check build guard
 	$(GO) test -race -count=1 -timeout 8m ./...
 
 setup: $(TOOLS)/staticcheck $(TOOLS)/govulncheck
@@ -49,6 +51,10 @@ check: $(TOOLS)/staticcheck $(TOOLS)/govulncheck
 
 build:
 	$(BUILD) ./...
+
+# Without the race detector, which takes time and allocates.
+guard:
+	$(GO) test -count=1 -run 'Guard|Allocat' ./broker/...
 
 race:
 	$(GO) test -race -count=$(ROUNDS) -shuffle=on -timeout 60m ./...
@@ -73,7 +79,7 @@ fuzz:
 
 bench:
 	$(BUILD) -ldflags '-X main.version=$(VERSION)' -o $(TOOLS)/penstock ./cmd/penstock
-	$(TOOLS)/penstock bench compare --into docs/performance.md $(BENCH)
+	$(TOOLS)/penstock bench compare --into docs/performance.md --state $(TOOLS)/bench.state --limit 38m $(BENCH)
 
 benchmarks:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
