@@ -77,6 +77,8 @@ fuzz:
 		done; \
 	done
 
+# The version leaves docs out: the page that this writes must not make another program of the next, which goes on with this one's state.
+bench: VERSION := $(shell git describe --tags --always 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD -- . ':!docs' 2>/dev/null || echo -dirty)
 bench:
 	$(BUILD) -ldflags '-X main.version=$(VERSION)' -o $(TOOLS)/penstock ./cmd/penstock
 	$(TOOLS)/penstock bench compare --into docs/performance.md --state $(TOOLS)/bench.state --limit 38m $(BENCH)
