@@ -3,9 +3,12 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -13,8 +16,9 @@ import (
 
 // A state is a file of measurements, a line each, from which a comparison goes on.
 type state struct {
-	file  *os.File // nil if nothing is kept
-	known map[string]Result
+	file     *os.File // nil if nothing is kept
+	known    map[string]Result
+	programs map[string]string // digests of brokers' programs, by path
 }
 
 // A measured is a line of the file: what was measured, how, and what came of it.
@@ -29,7 +33,7 @@ const stateAge = 12 * time.Hour
 
 // openState opens a file, or makes it. What is old in it is not used.
 func openState(path string, now time.Time) (*state, error) {
-	s := &state{known: make(map[string]Result)}
+	s := &state{known: make(map[string]Result), programs: make(map[string]string)}
 	if path == "" {
 		return s, nil
 	}
@@ -54,9 +58,9 @@ func openState(path string, now time.Time) (*state, error) {
 	return s, nil
 }
 
-// what names a measurement by all that its result depends on: another build of a broker or other options make another one.
-func what(k *Case, b *Broker, round int) (string, error) {
-	program, err := os.Stat(b.Path)
+// name names a measurement by all that its result depends on: another build of a broker or other options make another one.
+func (s *state) name(k *Case, b *Broker, round int) (string, error) {
+	program, err := s.digest(b.Path)
 	if err != nil {
 		return "", fmt.Errorf("bench: state: %w", err)
 	}
@@ -64,12 +68,33 @@ func what(k *Case, b *Broker, round int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("bench: state: %w", err)
 	}
-	return fmt.Sprintf("%s %s %d %s %d %v %d %s", k.Name, k.Group, k.Ending, b.Path, program.Size(), program.ModTime().UnixNano(), round, options), nil
+	return fmt.Sprintf("%s %s %d %d %s %s %s", k.Name, k.Group, k.Ending, round, b.Name, program, options), nil
+}
+
+// digest is that of a program. Its time would not do: building it again changes that, and nothing else.
+func (s *state) digest(path string) (string, error) {
+	if known := s.programs[path]; known != "" {
+		return known, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	s.programs[path] = hex.EncodeToString(h.Sum(nil))
+	return s.programs[path], nil
 }
 
 // find returns the result of a measurement that was made.
 func (s *state) find(k *Case, b *Broker, round int) (Result, bool) {
-	name, err := what(k, b, round)
+	if len(s.known) == 0 {
+		return Result{}, false
+	}
+	name, err := s.name(k, b, round)
 	if err != nil {
 		return Result{}, false
 	}
@@ -82,7 +107,7 @@ func (s *state) keep(k *Case, b *Broker, round int, r *Result) error {
 	if s.file == nil {
 		return nil
 	}
-	name, err := what(k, b, round)
+	name, err := s.name(k, b, round)
 	if err != nil {
 		return err
 	}
