@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -89,14 +88,6 @@ func newRun(o Options) (*run, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-func newTraffic(o *Options, p *plan) *traffic {
-	t := &traffic{total: math.MaxUint64, burst: o.Burst, run: p.run, strangers: o.Scenario == Channel || o.Filter != ""}
-	if o.Scenario == Channel || o.Scenario == Share {
-		t.groups = make([]history, len(p.publishers))
-	}
-	return t
 }
 
 // enter gives each client a connection, to the broker where it belongs.

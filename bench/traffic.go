@@ -1,5 +1,7 @@
 package bench
 
+import "math"
+
 // traffic is what all clients of a run share: every message on its way, what arrived, and in which
 // order. Only the loop's thread touches it.
 type traffic struct {
@@ -44,6 +46,15 @@ type traffic struct {
 	since     int64
 	acks      *histogram // from when a message was sent until it was acknowledged
 	silence   *silence   // of an open loop
+}
+
+// newTraffic is that of a plan before anything is sent.
+func newTraffic(o *Options, p *plan) *traffic {
+	t := &traffic{total: math.MaxUint64, burst: o.Burst, run: p.run, strangers: o.Scenario == Channel || o.Filter != ""}
+	if o.Scenario == Channel || o.Scenario == Share {
+		t.groups = make([]history, len(p.publishers))
+	}
+	return t
 }
 
 // A publisher is the sending side of one client.
