@@ -196,12 +196,15 @@ const (
 	DropInvalidUTF8    DropReason = "payload_format"   // payload is not the UTF-8 it claims to be
 	DropUnsubscribed   DropReason = "unsubscribed"     // queued for a subscription that is gone
 	DropReceiverFailed DropReason = "receiver_failed"  // an Owner's Receive returned an error
+	DropAttempts       DropReason = "max_attempts"     // a channel without a dead letter gave it up
+	DropEmptied        DropReason = "emptied"          // somebody emptied or deleted the channel that it waited in
 )
 
 // DropReasons lists every reason, so that a metric can start at zero for each.
 var DropReasons = []DropReason{
 	DropOutboxFull, DropQueueFull, DropExpired, DropTooLarge, DropSessionEnded, DropOffline, DropNoMember,
 	DropRefused, DropNotAuthorized, DropIntercepted, DropRetainedFull, DropStorage, DropInvalidUTF8, DropUnsubscribed, DropReceiverFailed,
+	DropAttempts, DropEmptied,
 }
 
 // An Owner is a hook that owns filters: every message matching one is handed to it as to a session.
