@@ -26,6 +26,9 @@ func (c *Config) complete(src sources) error {
 	if err := c.checkUnique(src); err != nil {
 		return err
 	}
+	if err := c.checkChannels(src); err != nil {
+		return err
+	}
 	for _, file := range []struct{ key, path string }{
 		{"auth.password_file", c.Auth.PasswordFile},
 		{"auth.acl_file", c.Auth.ACLFile},

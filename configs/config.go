@@ -14,6 +14,7 @@ type Config struct {
 	Auth      Auth       `mapstructure:"auth"`
 	Storage   Storage    `mapstructure:"storage"`
 	Limits    Limits     `mapstructure:"limits"`
+	Channels  []Channel  `mapstructure:"channels"`
 	Admin     Admin      `mapstructure:"admin"`
 	Log       Log        `mapstructure:"log"`
 	Sys       Sys        `mapstructure:"sys"`
@@ -93,6 +94,9 @@ type Limits struct {
 	MaxTopicLevels      int           `mapstructure:"max_topic_levels"`      // levels of a topic name or filter
 	MaxClientIDLength   int           `mapstructure:"max_client_id_length"`  // bytes, 23 to 65535
 	MaxUserProperties   int           `mapstructure:"max_user_properties"`   // of one packet
+	MaxDeferredMessages int           `mapstructure:"max_deferred_messages"` // published with a delay, and not due
+	MaxDeferredBytes    int64         `mapstructure:"max_deferred_bytes"`    // of those
+	MaxDelay            time.Duration `mapstructure:"max_delay"`             // of a publish
 	// ConnectTimeout bounds the time from a connection's first byte of any protocol to its CONNACK.
 	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
 	// WriteTimeout is how long a client may take none of the bytes waiting for it before it is disconnected.
@@ -142,6 +146,7 @@ func Default() Config {
 			MaxSessionExpiry:    0xFFFFFFFF,
 			MaxRetainedMessages: 10_000_000, MaxRetainedBytes: 8 << 30,
 			MaxTopicLength: 65535, MaxTopicLevels: 128, MaxClientIDLength: 65535, MaxUserProperties: 1000,
+			MaxDeferredMessages: 1_000_000, MaxDeferredBytes: 1 << 30, MaxDelay: 366 * day,
 			ConnectTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, ShutdownTimeout: 5 * time.Second,
 		},
 		Admin: Admin{Address: "127.0.0.1:9883"},

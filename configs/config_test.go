@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,9 +59,11 @@ func TestTheReferenceFileExplainsEveryKey(t *testing.T) {
 			t.Errorf("%s has no comment", s.key)
 		}
 	}
-	for _, key := range keysOf(reflect.TypeFor[Listener]()) {
-		if !strings.Contains(string(text), " "+key+":") {
-			t.Errorf("listeners.%s is missing", key)
+	for section, item := range map[string]reflect.Type{"listeners": reflect.TypeFor[Listener](), "channels": reflect.TypeFor[Channel]()} {
+		for _, key := range keysOf(item) {
+			if !strings.Contains(string(text), " "+key+":") {
+				t.Errorf("%s.%s is missing", section, key)
+			}
 		}
 	}
 }
@@ -198,7 +201,7 @@ func TestDiff(t *testing.T) {
 // Names in live, bounds, choices and checks are keys that exist.
 func TestRulesAreForKeysThatExist(t *testing.T) {
 	known := map[string]bool{}
-	for _, s := range append(settings, settingsOf("listeners", reflect.TypeFor[Listener]())...) {
+	for _, s := range slices.Concat(settings, settingsOf("listeners", reflect.TypeFor[Listener]()), settingsOf("channels", reflect.TypeFor[Channel]())) {
 		known[s.key] = true
 	}
 	rules := []string{}

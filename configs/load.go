@@ -95,6 +95,9 @@ func (f Flag) parse() (any, error) {
 		if s.kind == reflect.TypeFor[[]Listener]() {
 			return f.listeners()
 		}
+		if s.kind.Kind() == reflect.Slice {
+			return nil, &Error{Where: f.Name, Key: f.Key, Text: "expected in the file: a list has no other form"}
+		}
 		value, err := s.parse(strings.TrimSpace(f.Value))
 		if err != nil {
 			return nil, &Error{Where: f.Name, Key: f.Key, Text: err.Error()}

@@ -43,6 +43,20 @@ var bounds = map[string]bound{
 	"sys.interval":                 {0, int64(day)},
 	"storage.sync_interval":        {int64(time.Millisecond), int64(time.Hour)},
 	"storage.cache_size":           {1 * mib, math.MaxInt64},
+
+	"limits.max_deferred_messages":      {0, math.MaxInt},
+	"limits.max_deferred_bytes":         {0, math.MaxInt64},
+	"limits.max_delay":                  {int64(time.Second), int64(10 * 366 * day)},
+	"channels.ack_timeout":              {int64(10 * time.Millisecond), int64(7 * day)},
+	"channels.max_in_flight_per_member": {1, 65535}, // what a Receive Maximum can be
+	"channels.backoff":                  {int64(time.Millisecond), int64(7 * day)},
+	"channels.backoff_max":              {int64(time.Millisecond), int64(366 * day)},
+	"channels.max_attempts":             {0, math.MaxInt32},
+	"channels.ttl":                      {0, int64(10 * 366 * day)},
+	"channels.max_messages":             {1, math.MaxInt},
+	"channels.max_bytes":                {1 * kib, math.MaxInt64},
+	"channels.dedup_window":             {0, int64(366 * day)},
+	"channels.dedup_max":                {1, 10_000_000},
 }
 
 // choicesOf the settings that take one of a few words.
@@ -54,6 +68,7 @@ var choicesOf = map[string][]string{
 	"auth.anonymous":           {"never", "loopback", "always"},
 	"log.level":                {"debug", "info", "warn", "error"},
 	"log.format":               {"text", "json"},
+	"channels.on_full":         {OnFullReject, OnFullBlock, OnFullDropOldest},
 }
 
 // textChecks of the settings whose text has a form.
