@@ -302,6 +302,14 @@ func (s *Spread) timeOut(d *Delivery, now int64) {
 // DropTimeout is the reason of a dead letter that no member acknowledged in time.
 const DropTimeout hooks.DropReason = "timeout"
 
+// Given are the numbers of the messages that are in flight.
+func (s *Spread) Given() (numbers []uint64) {
+	for d := s.flight.first; d != nil; d = d.all.after {
+		numbers = append(numbers, d.Number)
+	}
+	return numbers
+}
+
 // Deadline is when Tick is due, 0 if it need not be called.
 func (s *Spread) Deadline() int64 {
 	due := int64(0)
@@ -320,4 +328,28 @@ func (s *Spread) Deadline() int64 {
 		earlier(s.ready.front().message.Received + s.rules.TTL)
 	}
 	return due
+}
+
+// A Known is what is known of a message that was handed out before, or is now.
+type Known struct {
+	Attempt
+	Client string // that has it
+}
+
+// Attempts are the messages in memory that were handed out.
+func (s *Spread) Attempts() map[uint64]Known {
+	known := make(map[uint64]Known, s.flight.len+len(s.attempts))
+	for number, a := range s.attempts {
+		known[number] = Known{Attempt: a.Attempt}
+	}
+	for d := s.flight.first; d != nil; d = d.all.after {
+		known[d.Number] = Known{d.entry.attempt, d.Member.Client}
+	}
+	for _, e := range s.delayed.items {
+		known[e.number] = Known{Attempt: e.attempt}
+	}
+	for _, e := range s.again.items {
+		known[e.number] = Known{Attempt: e.attempt}
+	}
+	return known
 }

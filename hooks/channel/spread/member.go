@@ -9,6 +9,7 @@ type Member struct {
 	// Anyone may set these between two events.
 	QoS    byte // the QoS granted
 	Strict bool // rules of MQTT 5 for shared subscriptions: a refusal discards, a timeout disconnects
+	Tag    any  // the caller's
 
 	// Only Spread changes these.
 	Delivered uint64 // messages handed to it

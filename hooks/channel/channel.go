@@ -1,0 +1,210 @@
+package channel
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/hooks/channel/spread"
+)
+
+// A channel is one of them: the queue in the store, the Spread that decides, and what carries out its decisions.
+type channel struct {
+	// Fixed when make returns.
+	h        *Channels
+	name     string
+	id       string
+	origin   string
+	created  time.Time
+	settings configs.Channel
+	share    float64 // of the messages that enter
+	queue    hooks.Queue
+
+	mu       sync.Mutex // guards what follows
+	spread   *spread.Spread
+	members  map[*member]struct{}
+	seen     *seen // nil without dedup_window
+	in, out  rate
+	ended    bool // deleted: nothing enters any more
+	stopped  bool // the broker ends: nothing is handed out any more
+	working  bool // somebody carries out what was decided
+	reading  bool // somebody reads the queue
+	timer    *time.Timer
+	armed    int64 // when the timer fires; 0 is never
+	drained  []func()
+	stranded int // messages that could not be put back, since the last PutBack
+	unserve  func() // releases $share/<name>/<filter>
+	unfeed   []func()
+}
+
+// shareFilter is the shared subscription that members may join with.
+func shareFilter(s *configs.Channel) string { return sharePrefix + s.Name + "/" + s.Filter }
+
+// backPrefix begins the topics of messages that are put back into one channel.
+func backPrefix(name string) string { return joinPrefix + name + "/back/" }
+
+// make opens a channel, new or from an earlier run. saved is nil while the broker runs.
+func (h *Channels) make(d declaration, old *saved) (*channel, error) {
+	c := &channel{
+		h: h, name: d.Settings.Name, id: d.ID, origin: d.Origin, created: d.Created, settings: d.Settings,
+		members: make(map[*member]struct{}),
+	}
+	var err error
+	if c.share, err = d.Settings.Share(); err != nil {
+		return nil, err
+	}
+	record, err := d.record()
+	if err != nil {
+		return nil, err
+	}
+	h.making.Lock()
+	defer h.making.Unlock()
+	if h.find(c.name) != nil {
+		return nil, fmt.Errorf("%s: %w", c.name, ErrExists)
+	}
+	h.broker.Save(hookName, []hooks.Record{record}, nil)
+	if c.queue, err = h.broker.OpenQueue(hookName, c.name, c, d.done); err != nil {
+		return nil, err
+	}
+	var attempts map[uint64]spread.Attempt
+	if old != nil {
+		attempts = old.attempts[c.id]
+		delete(old.attempts, c.id)
+	}
+	c.spread = spread.New(c.rules(), c.queue.Extent(), attempts)
+	c.spread.Pause(d.Paused)
+	if window := d.Settings.DedupWindow; window > 0 {
+		c.seen = newSeen(window, d.Settings.DedupMax)
+		if old != nil {
+			c.seen.restore(old.seen[c.id])
+			delete(old.seen, c.id)
+		}
+	}
+	if err := c.feed(); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	h.byName[c.name] = c
+	h.mu.Unlock()
+	return c, nil
+}
+
+// feed has messages enter. A channel that is no longer declared takes only what is put back.
+func (c *channel) feed() error {
+	filters := []string{backPrefix(c.name) + "#"}
+	if c.origin != originRetired {
+		filters = append(filters, c.settings.Filter)
+	}
+	for _, filter := range filters {
+		release, err := c.queue.Feed(filter)
+		if err != nil {
+			return err
+		}
+		c.unfeed = append(c.unfeed, release)
+	}
+	return nil
+}
+
+// serveShare has members join by $share/<name>/<filter> too.
+func (c *channel) serveShare() error {
+	if c.origin == originRetired {
+		return nil
+	}
+	filter := shareFilter(&c.settings)
+	c.h.mu.Lock()
+	c.h.byShare[filter] = c
+	c.h.mu.Unlock()
+	release, err := c.h.broker.Serve(filter, c.h)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.unserve = release
+	c.mu.Unlock()
+	return nil
+}
+
+// rules are the settings as the Spread takes them.
+func (c *channel) rules() spread.Rules {
+	s := &c.settings
+	r := spread.Rules{
+		AckTimeout: int64(s.AckTimeout), Backoff: int64(s.Backoff), BackoffMax: int64(s.BackoffMax), MaxAttempts: s.MaxAttempts,
+		MemberMax: s.MemberMax, TTL: int64(s.TTL), MessagesMax: s.Messages, BytesMax: s.Bytes,
+		DropOldest: s.OnFull == configs.OnFullDropOldest, DeadLetter: s.DeadLetter != "",
+	}
+	switch s.Order {
+	case configs.OrderNone:
+	case configs.OrderTopic:
+		r.Key = func(m *packet.Message) (string, bool) { return c.topicOf(m), true }
+	default:
+		r.Key = func(m *packet.Message) (string, bool) { return userProperty(m, s.Order) }
+	}
+	return r
+}
+
+// topicOf is the topic a message was published to.
+func (c *channel) topicOf(m *packet.Message) string {
+	if !strings.HasPrefix(m.Topic, joinPrefix) {
+		return m.Topic
+	}
+	return strings.TrimPrefix(m.Topic, backPrefix(c.name))
+}
+
+// userProperty is the first user property of a name.
+func userProperty(m *packet.Message, name string) (value string, ok bool) {
+	for key, value := range packet.UserProperties(m.Properties) {
+		if key == name {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// stop hands out no more. What members have is noted as handed out.
+func (c *channel) stop() {
+	c.mu.Lock()
+	c.stopped = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	numbers := c.spread.Given()
+	c.mu.Unlock()
+	for _, n := range numbers {
+		c.queue.Sent(n)
+	}
+}
+
+// end drops everything in a channel, and then its queue and records.
+func (c *channel) end(done func(error)) {
+	for _, release := range c.unfeed {
+		release()
+	}
+	c.mu.Lock()
+	c.ended = true
+	unserve := c.unserve
+	c.unserve = nil
+	c.mu.Unlock()
+	if unserve != nil {
+		unserve()
+	}
+	c.empty(func() { c.forget(done) })
+}
+
+// forget removes what the store holds of a channel that is empty. The record goes first: a queue without one is removed at the next
+// start.
+func (c *channel) forget(done func(error)) {
+	c.mu.Lock()
+	records := []hooks.Record{{Key: channelKey + c.name}}
+	if c.seen != nil {
+		records = append(records, c.seen.records(c.id)...)
+	}
+	c.mu.Unlock()
+	c.h.saveAll(records)
+	c.queue.Delete(done)
+}
+
+func (c *channel) now() int64 { return time.Now().UnixNano() }
