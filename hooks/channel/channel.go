@@ -36,7 +36,7 @@ type channel struct {
 	timer    *time.Timer
 	armed    int64 // when the timer fires; 0 is never
 	drained  []func()
-	stranded int // messages that could not be put back, since the last PutBack
+	stranded int    // messages that could not be put back, since the last PutBack
 	unserve  func() // releases $share/<name>/<filter>
 	unfeed   []func()
 }

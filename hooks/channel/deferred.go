@@ -34,7 +34,7 @@ type deferred struct {
 
 	mu      sync.Mutex // guards what follows
 	due     dueHeap
-	len     int    // messages in the queue, those on their way included
+	len     int // messages in the queue, those on their way included
 	bytes   int64
 	timer   *time.Timer
 	working bool
@@ -291,4 +291,3 @@ func (h *dueHeap) pop() dueTime {
 	}
 	return top
 }
-

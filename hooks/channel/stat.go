@@ -137,6 +137,8 @@ func (c *channel) memberStatsLocked() (stats []MemberStat) {
 			stats[i].Share = float64(stats[i].Acked) / float64(acked)
 		}
 	}
-	slices.SortFunc(stats, func(a, b MemberStat) int { return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Filter, b.Filter)) })
+	slices.SortFunc(stats, func(a, b MemberStat) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Filter, b.Filter))
+	})
 	return stats
 }

@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/hooks"
 )
 
 // configure obeys the lines that describe the broker before it starts. Users and acl rules may also come later.
 func (p *player) configure(word string, o *options) error {
-	if p.begun && (word == "config" || word == "hook") {
+	if p.begun && (word == "config" || word == "hook" || word == "channel") {
 		return errors.New("the broker already runs")
 	}
 	switch word {
@@ -22,6 +23,8 @@ func (p *player) configure(word string, o *options) error {
 				return err
 			}
 		}
+	case "channel":
+		return p.declare(o)
 	case "user":
 		p.rules.user(o)
 	case "acl":
@@ -30,6 +33,37 @@ func (p *player) configure(word string, o *options) error {
 		p.rules.hook(o)
 	}
 	return o.done()
+}
+
+// declare adds a channel of the configuration.
+func (p *player) declare(o *options) error {
+	c, err := channelOf(o)
+	if err != nil {
+		return err
+	}
+	p.setup.Channels = append(p.setup.Channels, c)
+	return o.done()
+}
+
+// channelOf reads the name of a channel, a * among it for one that clients make, and its settings by their YAML names.
+func channelOf(o *options) (c configs.Channel, err error) {
+	c.Name = o.next("name")
+	if strings.Contains(c.Name, "*") {
+		c.Name, c.AutoCreate = "", c.Name
+	}
+	for i := range o.list {
+		if word := &o.list[i]; word.key != "" && !word.used {
+			word.used = true
+			if err := setKey(&c, word.key, word.value); err != nil {
+				return c, err
+			}
+		}
+	}
+	c.Fill()
+	if key, err := c.Check(); err != nil {
+		return c, fmt.Errorf("%s: %w", key, err)
+	}
+	return c, nil
 }
 
 func (r *rules) user(o *options) {

@@ -31,6 +31,7 @@
 //	hook lower FILTER qos=0           grant no more than this to subscriptions
 //	hook challenge                    the authentication method CHALLENGE: "nonce" is answered with "secret"
 //	hook drops | sessions | acks      print what the broker tells observers, as lines of the broker
+//	channel jobs filter=jobs/# ack_timeout=5s   a channel, its settings by their YAML names; a name with * is auto_create
 //
 // # Steps
 //
@@ -63,6 +64,9 @@
 //	broker publish TOPIC PAYLOAD [qos=1] [retain]    what a hook publishes
 //	broker deliver alice TOPIC PAYLOAD [qos=1] [retain] [subid=1]   what a hook hands to one client
 //	broker kick alice [code=0x98]
+//	broker channel create NAME filter=FILTER … | delete NAME | pause NAME | resume NAME | empty NAME
+//	broker channel stat NAME | peek NAME        prints its figures, or its messages
+//	broker channel back NAME [NUMBER …]         puts dead letters back
 //	broker recheck              forget kept authorizations; acl lines may stand between steps
 //	store hold / release        answer no write until release
 //	store full / ok             refuse writes

@@ -32,6 +32,8 @@ func (p *player) broker(o *options) error {
 		p.deliver(o)
 	case "kick":
 		p.kick(o)
+	case "channel":
+		err = p.channel(o)
 	case "recheck":
 		p.rules.broker.Recheck()
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/hooks/channel"
 	"github.com/penstockmq/penstock/storage/memory"
 )
 
@@ -25,8 +28,9 @@ type player struct {
 	setup   Setup
 	begun   bool // the broker has been started once: no more setup
 	target  Target
-	disk    *memory.Store // what the broker's store is a handle of
-	store   *gate         // what stands between them
+	disk    *memory.Store     // what the broker's store is a handle of
+	store   *gate             // what stands between them
+	queues  *channel.Channels // nil without a line that declares one
 	rules   *rules
 	clients map[string]*client
 	lines   []string // collected in this block
@@ -70,7 +74,7 @@ func (p *player) play(line string) error {
 
 func (p *player) step(list []string) error {
 	switch list[0] {
-	case "config", "user", "acl", "hook":
+	case "config", "user", "acl", "hook", "channel":
 		return p.configure(list[0], newOptions(list[1:]))
 	case "broker":
 		return p.broker(newOptions(list[1:]))
@@ -143,6 +147,12 @@ func (p *player) open() (err error) {
 	setup := p.setup
 	setup.Store = p.store
 	setup.Hooks = p.rules.hooks()
+	if p.queues = nil; len(setup.Channels) > 0 {
+		p.queues = channel.New(channel.Options{
+			Channels: setup.Channels, Limits: setup.Limits, SysInterval: setup.SysInterval, Log: slog.New(slog.DiscardHandler),
+		})
+		setup.Hooks = append([]hooks.Hook{p.queues}, setup.Hooks...)
+	}
 	p.target, err = p.start(setup)
 	if err != nil {
 		return fmt.Errorf("starting the broker: %w", err)

@@ -18,7 +18,8 @@ type Setup struct {
 	Limits      configs.Limits
 	HideReasons bool
 	SysInterval time.Duration
-	Hooks       []hooks.Hook
+	Channels    []configs.Channel
+	Hooks       []hooks.Hook // the hook of the channels among them, if there are any
 	Store       storage.Store
 }
 
@@ -40,10 +41,15 @@ func (s *Setup) set(key, value string) (err error) {
 		s.SysInterval, err = time.ParseDuration(value)
 		return err
 	}
-	limits := reflect.ValueOf(&s.Limits).Elem()
-	for i := range limits.NumField() {
-		if limits.Type().Field(i).Tag.Get("mapstructure") == key {
-			return setField(limits.Field(i), value)
+	return setKey(&s.Limits, key, value)
+}
+
+// setKey changes the field of a structure whose YAML name is key.
+func setKey(structure any, key, value string) error {
+	fields := reflect.ValueOf(structure).Elem()
+	for i := range fields.NumField() {
+		if fields.Type().Field(i).Tag.Get("mapstructure") == key {
+			return setField(fields.Field(i), value)
 		}
 	}
 	return fmt.Errorf("config: no setting %s", key)
@@ -56,6 +62,9 @@ func setField(f reflect.Value, value string) error {
 		return err
 	}
 	switch f.Kind() {
+	case reflect.String:
+		f.SetString(value)
+		return nil
 	case reflect.Bool:
 		b, err := strconv.ParseBool(value)
 		f.SetBool(b)
