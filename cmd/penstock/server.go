@@ -16,6 +16,8 @@ import (
 	"github.com/penstockmq/penstock/broker"
 	"github.com/penstockmq/penstock/broker/listener"
 	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/hooks/channel"
 	"github.com/penstockmq/penstock/storage/badger"
 )
 
@@ -36,6 +38,7 @@ type server struct {
 	log       *slog.Logger
 	level     *slog.LevelVar
 	access    *access
+	channels  *channel.Channels
 	broker    *broker.Broker
 	listeners []listener.Listener
 	admin     *admin.Server // nil if it is turned off
@@ -85,9 +88,10 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 	if err != nil {
 		return s, err
 	}
+	s.channels = channel.New(channel.Options{Channels: cfg.Channels, Limits: cfg.Limits, SysInterval: cfg.Sys.Interval, Log: s.log})
 	if s.broker, err = broker.New(broker.Options{
 		Limits: cfg.Limits, HideReasons: cfg.Auth.HideReasons, SysInterval: cfg.Sys.Interval,
-		Store: store.Store, Hooks: s.access.hooks, Log: s.log, Version: buildVersion(),
+		Store: store.Store, Hooks: append([]hooks.Hook{s.channels}, s.access.hooks...), Log: s.log, Version: buildVersion(),
 	}); err != nil {
 		return s, errors.Join(explainStore(err), store.Close())
 	}

@@ -9,6 +9,7 @@ type drain struct {
 	only  map[uint64]struct{} // nil is all
 	back  bool                // put back, not dropped
 	over  bool                // what is left is read again, when it is wanted
+	left  bool                // something could not be put back
 }
 
 // end is how far must be read whether or not anybody wants it.
@@ -30,7 +31,7 @@ func (s *Spread) passed() {
 		return
 	}
 	s.effect(Effect{Kind: Drained})
-	if d.only == nil {
+	if d.only == nil && !d.left {
 		return
 	}
 	for number := range s.moving {
@@ -92,6 +93,16 @@ func (s *Spread) begin(d *drain) {
 		}
 	}
 	s.next, s.drain = 0, d
+}
+
+// stays has a message read again, in its place, that could not be put back.
+func (s *Spread) stays(e *entry) {
+	s.remember(e)
+	if s.drain.end() > 0 {
+		s.drain.left = true
+		return
+	}
+	s.begin(&drain{floor: s.tail, over: true})
 }
 
 // remember forgets an entry whose message stays in the queue.

@@ -69,7 +69,11 @@ func (s *Spread) Moved(f Effect, err error, now int64) {
 		s.finished(e, now)
 	default:
 		e.attempt.Due = max(e.attempt.Due, now+moveAgain)
-		s.schedule(e, now)
+		if f.Kind == Bury {
+			s.schedule(e, now)
+			return
+		}
+		s.stays(e)
 	}
 }
 

@@ -11,7 +11,6 @@ type entry struct {
 	attempt Attempt
 	saved   bool // the attempt is on disk
 	size    int  // of the message, once it was read
-	doomed  bool // to be dropped once it is read, to make room
 
 	given  *Delivery // in state given
 	index  int       // in the heap that state says

@@ -73,7 +73,7 @@ func (s *Spread) advance(l *lane, now int64) {
 	s.waiting--
 	if m, ok := s.held[e.number]; ok {
 		s.letGo(e.number, m)
-		e.message = m
+		e.message, e.size = m, m.Size()
 	}
 	s.schedule(e, now)
 }

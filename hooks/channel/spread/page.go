@@ -1,6 +1,8 @@
 package spread
 
 import (
+	"fmt"
+
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/hooks"
 )
@@ -17,8 +19,9 @@ type Fetch struct {
 	From    uint64
 	Entries int
 	Bytes   int64
-	load    *entry // nil: what comes next
-	tail    uint64
+	load    *entry // whose message it is
+	oldest  *lane  // whose first waiting message makes room
+	tail    uint64 // with neither: what comes next, up to here
 }
 
 // Queued tells that a message that was admitted has its number. It is kept in memory if nothing before it is on disk only and a
@@ -51,6 +54,9 @@ func (s *Spread) Want() (f Fetch, wanted bool) {
 		}
 	case s.next < s.tail && (s.next < s.drain.end() || s.ready.len() < readyLow && s.demand()):
 		f = Fetch{From: s.next, Entries: pageEntries, Bytes: pageBytes}
+	case s.over() && s.waiting > 0 && s.ready.len()+s.again.len() == 0:
+		l := s.someWaiting()
+		f = Fetch{From: l.waiting.first, Entries: 1, Bytes: 1, oldest: l}
 	default:
 		return Fetch{}, false
 	}
@@ -70,11 +76,19 @@ func (s *Spread) demand() bool {
 // Read takes what Want asked for, as it is in the queue.
 func (s *Spread) Read(f Fetch, page []hooks.Queued, now int64) {
 	s.fetching = false
-	if f.load != nil {
+	switch {
+	case f.load != nil:
 		s.loaded(f.load, page, now)
-		s.trim(now)
-		return
+	case f.oldest != nil:
+		s.dropWaiting(f.oldest, f.From, page, now)
+	default:
+		s.swept(f, page, now)
 	}
+	s.trim(now)
+}
+
+// swept takes what comes next.
+func (s *Spread) swept(f Fetch, page []hooks.Queued, now int64) {
 	if f.From != s.next { // a drain began anew
 		return
 	}
@@ -85,7 +99,6 @@ func (s *Spread) Read(f Fetch, page []hooks.Queued, now int64) {
 		s.next = f.tail
 	}
 	s.passed()
-	s.trim(now)
 }
 
 // take makes an entry of a message that was read for the first time in this run.
@@ -126,9 +139,6 @@ func (s *Spread) loaded(e *entry, page []hooks.Queued, now int64) {
 		switch {
 		case len(page) == 0 || page[0].Number != e.number: // it expired
 			s.leave(e, now)
-		case e.doomed:
-			e.message, e.size = page[0].Message, page[0].Message.Size()
-			s.drop(e, hooks.DropQueueFull, now)
 		default:
 			e.message, e.size = page[0].Message, page[0].Message.Size()
 			if page[0].Sent && e.attempt.Deliveries == 0 {
@@ -160,11 +170,8 @@ func (s *Spread) trim(now int64) {
 			s.drop(s.again.pop(), hooks.DropQueueFull, now)
 		case s.ready.len() > 0:
 			s.drop(s.popReady(), hooks.DropQueueFull, now)
-		case s.next < s.tail:
+		case s.next < s.tail || s.waiting > 0:
 			return // Want asks for more
-		case s.waiting > 0 && !s.dooming():
-			s.doom()
-			return
 		case s.delayed.len() > 0 && s.delayed.top().message != nil:
 			e := s.delayed.top()
 			s.undelay(e)
@@ -175,23 +182,32 @@ func (s *Spread) trim(now int64) {
 	}
 }
 
-// dooming reports whether a message that is to make room is being read.
-func (s *Spread) dooming() bool { return s.loading.len() > 0 || s.fetching }
-
-// doom picks a message behind the current one of some lane: it is the oldest there is of its key that nobody has.
-func (s *Spread) doom() {
+// someWaiting is a lane with messages behind its current one; there must be one.
+func (s *Spread) someWaiting() *lane {
 	for _, l := range s.lanes {
 		if l.waiting.len > 0 {
-			e := s.enter(l.waiting.pop(), nil)
-			s.waiting--
-			if m, ok := s.held[e.number]; ok {
-				s.letGo(e.number, m)
-			}
-			e.doomed, e.state = true, loading
-			s.loading.push(e)
-			return
+			return l
 		}
 	}
+	panic(fmt.Sprintf("%d messages wait in none of %d lanes", s.waiting, len(s.lanes)))
+}
+
+// dropWaiting drops the first message that waits in a lane, if it still does and room is still needed.
+func (s *Spread) dropWaiting(l *lane, number uint64, page []hooks.Queued, now int64) {
+	if !s.over() || s.lanes[l.key] != l || l.waiting.len == 0 || l.waiting.first != number {
+		return
+	}
+	e := s.enter(l.waiting.pop(), nil)
+	s.waiting--
+	if m, ok := s.held[number]; ok {
+		s.letGo(number, m)
+	}
+	if len(page) == 0 || page[0].Number != number { // it expired
+		s.leave(e, now)
+		return
+	}
+	e.message, e.size = page[0].Message, page[0].Message.Size()
+	s.drop(e, hooks.DropQueueFull, now)
 }
 
 // popReady takes the first that is ready; there must be one.
