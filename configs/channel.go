@@ -86,7 +86,7 @@ func (c *Channel) Check() (key string, err error) {
 		run func() error
 	}{
 		{"name", c.checkName}, {"auto_create", c.checkAutoCreate}, {"filter", c.checkFilter}, {"backoff_max", c.checkBackoff},
-		{"dead_letter", c.checkDeadLetter}, {"sample", c.checkSample}, {"ephemeral", c.checkEphemeral},
+		{"dead_letter", c.checkDeadLetter}, {"sample", c.checkSample},
 	} {
 		if err := check.run(); err != nil {
 			return check.key, err
@@ -195,13 +195,6 @@ func (c *Channel) Share() (float64, error) {
 		return 0, fmt.Errorf("expected a share of the messages from above 0%% to 100%%, such as 10%%, got %q", c.Sample)
 	}
 	return n / 100, nil
-}
-
-func (c *Channel) checkEphemeral() error {
-	if c.Ephemeral && c.AutoCreate == "" && c.DeadLetter != "" {
-		return fmt.Errorf("expected no dead_letter with it: what it holds may be gone any time")
-	}
-	return nil
 }
 
 // DeadLetterLoop finds a channel whose dead messages would come back to it, be it through others, and names

@@ -191,7 +191,17 @@ func (c *channel) end(done func(error)) {
 	if unserve != nil {
 		unserve()
 	}
-	c.empty(func() { c.forget(done) })
+	last := func() { c.forget(done) }
+	if !c.empty(last) { // it is being emptied already, or put back
+		c.afterDrain(func() { c.empty(last) })
+	}
+}
+
+// afterDrain runs f when the drain that goes on has ended.
+func (c *channel) afterDrain(f func()) {
+	c.mu.Lock()
+	c.drained = append(c.drained, f)
+	c.mu.Unlock()
 }
 
 // forget removes what the store holds of a channel that is empty. The record goes first: a queue without one is removed at the next

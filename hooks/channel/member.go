@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/broker/topic"
@@ -18,6 +19,8 @@ type member struct {
 	of     *client
 	filter string
 	sub    hooks.Subscription
+
+	allowed int64 // when it was last asked whether the client may have it; only deliver touches it, one at a time
 
 	channel *channel       // nil while there is no channel of that name; guarded by Channels.mu
 	spread  *spread.Member // of channel; used under its mu
@@ -273,6 +276,48 @@ func (h *Channels) Offline(b hooks.Batch, clientID string) {
 			c.spread.Offline(m.spread, c.now())
 		}
 	})
+}
+
+// OnConnect implements hooks.SessionObserver: a client may come back as somebody else.
+func (h *Channels) OnConnect(c *hooks.Client, _ bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if known := h.clients[c.ID]; known != nil {
+		known.known.Store(c)
+	}
+}
+
+// OnDisconnect implements hooks.SessionObserver. Offline tells.
+func (h *Channels) OnDisconnect(*hooks.Client, string) {}
+
+// OnSessionEnd implements hooks.SessionObserver. Leave tells.
+func (h *Channels) OnSessionEnd(string, string) {}
+
+// OnUnsubscribe implements hooks.SessionObserver. Leave tells.
+func (h *Channels) OnUnsubscribe(*hooks.Client, string) {}
+
+// askAgain is how long what the access rules said of a member holds.
+const askAgain = int64(time.Second)
+
+// mayTake reports whether the access rules still let a member have its subscription.
+func (h *Channels) mayTake(m *member, now int64) bool {
+	if now-m.allowed < askAgain {
+		return true
+	}
+	_, filter, _, _ := topic.ParseShared(m.filter)
+	if h.broker.MaySubscribe(m.client(), filter, m.sub.QoS).Verdict == hooks.Deny {
+		return false
+	}
+	m.allowed = now
+	return true
+}
+
+// expel has a member take no more of the channel: it may not be there any longer.
+func (c *channel) expel(m *member) {
+	c.mu.Lock()
+	c.spread.Leave(m.spread)
+	c.mu.Unlock()
+	c.h.log.Info("member left", "client", m.client().ID, "name", c.name, "reason", packet.NotAuthorized.String())
 }
 
 // Room implements hooks.Members.

@@ -74,6 +74,11 @@ func (c *channel) workLater() { c.h.tasks.start(c.workAlone) }
 // deliver makes a delivery, or tells why not.
 func (c *channel) deliver(b hooks.Batch, d *spread.Delivery) {
 	m := d.Member.Tag.(*member)
+	if !c.h.mayTake(m, c.now()) {
+		c.undelivered(d, spread.Barred)
+		c.expel(m)
+		return
+	}
 	if d.Member.Strict && c.h.broker.MayReceive(m.client(), d.Message.Topic).Verdict == hooks.Deny {
 		c.undelivered(d, spread.Barred)
 		return
