@@ -197,40 +197,54 @@ func (c *Channel) Share() (float64, error) {
 	return n / 100, nil
 }
 
-// DeadLetterLoop finds a channel whose dead messages would come back to it, be it through others, and names
-// those it would pass, itself first and last.
-func DeadLetterLoop(channels []Channel) (index int, through []string) {
-	for i := range channels {
-		if loop := loopFrom(channels, i, []int{i}); loop != nil {
-			for _, j := range loop {
-				through = append(through, channels[j].label())
-			}
-			return i, through
+// DeadLetterLoop finds channels whose dead messages come back to them, among those that the dead messages of the first
+// few channels reach. It gives their indexes in the order of the way, the first again at the end; nil if there are none.
+func DeadLetterLoop(channels []Channel, first int) []int {
+	s := loopSearch{channels: channels, state: make([]byte, len(channels))}
+	for i := range first {
+		if loop := s.visit(i); loop != nil {
+			return loop
 		}
 	}
-	return -1, nil
+	return nil
 }
 
-// loopFrom extends a way of dead messages until it comes back to start.
-func loopFrom(channels []Channel, start int, way []int) []int {
-	dead := channels[way[len(way)-1]].DeadLetter
-	if dead == "" {
+// A loopSearch walks from channel to channel the way that dead messages go.
+type loopSearch struct {
+	channels []Channel
+	state    []byte // 1: on the way, 2: no loop from here
+	way      []int
+}
+
+func (s *loopSearch) visit(i int) (loop []int) {
+	switch s.state[i] {
+	case 1:
+		return append(s.way[slices.Index(s.way, i):], i)
+	case 2:
 		return nil
 	}
-	for j := range channels {
-		if !topic.Match(channels[j].Filter, dead) {
-			continue
-		}
-		if j == start {
-			return append(way, j)
-		}
-		if !slices.Contains(way, j) {
-			if loop := loopFrom(channels, start, append(slices.Clone(way), j)); loop != nil {
+	s.state[i] = 1
+	s.way = append(s.way, i)
+	dead := s.channels[i].DeadLetter
+	for j := range s.channels {
+		if dead != "" && topic.Match(s.channels[j].Filter, dead) {
+			if loop = s.visit(j); loop != nil {
 				return loop
 			}
 		}
 	}
+	s.way = s.way[:len(s.way)-1]
+	s.state[i] = 2
 	return nil
+}
+
+// LoopText says which way dead messages would come back.
+func LoopText(channels []Channel, loop []int) string {
+	names := make([]string, len(loop))
+	for i, j := range loop {
+		names[i] = channels[j].label()
+	}
+	return "expected a topic whose messages do not come back: " + strings.Join(names, " -> ")
 }
 
 func (c *Channel) label() string {
@@ -255,9 +269,8 @@ func (c *Config) checkChannels(src sources) error {
 		}
 		names[ch.label()] = i
 	}
-	if i, through := DeadLetterLoop(c.Channels); i >= 0 {
-		return src.mistake(fmt.Sprintf("channels[%d].dead_letter", i),
-			"expected a topic whose messages do not come back: %s", strings.Join(through, " -> "))
+	if loop := DeadLetterLoop(c.Channels, len(c.Channels)); loop != nil {
+		return src.mistake(fmt.Sprintf("channels[%d].dead_letter", loop[0]), "%s", LoopText(c.Channels, loop))
 	}
 	for i := range c.Channels {
 		ch := &c.Channels[i]

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,8 +208,8 @@ func (h *Channels) create(settings configs.Channel, origin string, done func(err
 	for _, c := range h.all() {
 		all = append(all, c.settings)
 	}
-	if _, through := configs.DeadLetterLoop(all); through != nil {
-		return nil, fmt.Errorf("dead_letter: expected a topic whose messages do not come back: %s", strings.Join(through, " -> "))
+	if loop := configs.DeadLetterLoop(all, 1); loop != nil { // a new one can only be through the new channel
+		return nil, fmt.Errorf("dead_letter: %s", configs.LoopText(all, loop))
 	}
 	d := newDeclaration(settings, origin)
 	d.done = done

@@ -201,13 +201,12 @@ func (r *rig) drain(name string) {
 			}
 		}
 	})
-	for {
+	for range 3600 {
 		s, err := r.channels.Stat(name)
 		if err != nil {
 			r.Error(err)
-			break
 		}
-		if s.Depth == 0 {
+		if err != nil || s.Depth == 0 {
 			break
 		}
 		<-time.After(time.Second)

@@ -41,6 +41,10 @@ func (p *player) declare(o *options) error {
 	if err != nil {
 		return err
 	}
+	c.Fill()
+	if key, err := c.Check(); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
 	p.setup.Channels = append(p.setup.Channels, c)
 	return o.done()
 }
@@ -58,10 +62,6 @@ func channelOf(o *options) (c configs.Channel, err error) {
 				return c, err
 			}
 		}
-	}
-	c.Fill()
-	if key, err := c.Check(); err != nil {
-		return c, fmt.Errorf("%s: %w", key, err)
 	}
 	return c, nil
 }
