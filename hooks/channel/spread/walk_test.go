@@ -1,0 +1,151 @@
+package spread
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/penstockmq/penstock/broker/packet"
+)
+
+func (w *model) step() {
+	switch n := w.random.IntN(100); {
+	case n < 30:
+		w.publish()
+	case n < 55:
+		w.answer(w.pick())
+	case n < 60:
+		w.online(w.pick())
+	case n < 63:
+		w.offline(w.pick())
+	case n < 65 && len(w.members) < 6:
+		w.join()
+	case n < 67:
+		m := w.pick()
+		w.spread.Leave(m.Member)
+		m.left = true
+		w.note("%s left", m.Client)
+	case n < 72:
+		m := w.pick()
+		w.spread.Room(m.Member)
+		m.full = false
+	case n < 82:
+		w.now += w.random.Int64N(30)
+		w.tick()
+	case n < 84:
+		w.paused = !w.paused
+		w.spread.Pause(w.paused)
+	case n < 88:
+		w.finishMove()
+	case n < 90:
+		w.touch(w.pick())
+	case n < 91 && w.burst > 0:
+		for ; w.burst > 0; w.burst-- {
+			w.publish()
+		}
+	case n == 91 && w.random.IntN(10) == 0:
+		w.note("restart")
+		w.start()
+	case n == 92 && w.random.IntN(10) == 0:
+		w.empty()
+	case n == 93 && w.random.IntN(10) == 0:
+		w.putBack()
+	}
+}
+
+func (w *model) touch(m *modelMember) {
+	touched := w.spread.Touch(m.Member, 0, w.now)
+	for _, held := range w.queue {
+		if held.holder == m {
+			held.deadline = w.now + w.rules.AckTimeout
+			touched--
+		}
+	}
+	if touched != 0 {
+		w.fail("%d more touched than %s has", touched, m.Client)
+	}
+}
+
+// finish deals with everything that is left: nothing may stay behind in memory.
+func (w *model) finish() {
+	w.paused = false
+	w.spread.Pause(false)
+	for i := 0; len(w.queue) > 0; i++ {
+		if i > 20_000 {
+			for n, held := range w.queue {
+				w.fail("%d messages stay, such as %d: %+v of %+v", len(w.queue), n, held, w.spread)
+			}
+		}
+		w.now += 2 * moveAgain
+		w.tick()
+		for _, m := range w.members {
+			m.full = false
+			w.spread.Room(m.Member)
+		}
+		if i%50 == 0 {
+			w.join()
+			w.online(w.members[len(w.members)-1])
+		}
+		for len(w.moves) > 0 {
+			w.finishMove()
+		}
+		w.pump()
+		for _, m := range w.members {
+			for range len(m.pending) {
+				w.answer(m)
+			}
+		}
+		w.pump()
+	}
+	s := w.spread
+	if n := len(s.lanes) + s.waiting + len(s.held) + s.heldBytes + len(s.attempts) + s.again.len() + s.delayed.len() + s.keptBytes + s.tracked + len(s.moving); n != 0 {
+		w.fail("left in memory: %+v", s)
+	}
+	if len(w.notes) > 0 {
+		w.fail("left on disk: %v", w.notes)
+	}
+}
+
+// seed is printed and can be set by PENSTOCK_SEED.
+func seed(t *testing.T) uint64 {
+	n := uint64(time.Now().UnixNano())
+	if s := os.Getenv("PENSTOCK_SEED"); s != "" {
+		var err error
+		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("PENSTOCK_SEED=%d", n)
+	return n
+}
+
+// Over random events the Spread hands out what the model says, to whom it says, and keeps count.
+func TestAgainstTheModel(t *testing.T) {
+	first := seed(t)
+	for i := range uint64(75) {
+		random := rand.New(rand.NewPCG(first, i))
+		w := &model{T: t, random: random, now: 1000, queue: map[uint64]*modelMessage{}, next: 1, notes: map[uint64]Attempt{}}
+		w.rules = Rules{
+			AckTimeout: 1 + random.Int64N(50), Backoff: random.Int64N(20), BackoffMax: 40, MaxAttempts: random.IntN(5),
+			MemberMax: 1 + random.IntN(5), DeadLetter: random.IntN(2) == 0,
+		}
+		if random.IntN(2) == 0 {
+			w.rules.Key = func(m *packet.Message) (string, bool) { return m.Topic, true }
+		}
+		if i%15 == 0 { // more than is kept in memory
+			w.burst = readyMax + 300
+		}
+		if random.IntN(3) == 0 {
+			w.rules.DropOldest, w.rules.MessagesMax = true, 1+random.IntN(50)
+		}
+		w.note("walk %d of PENSTOCK_SEED=%d: %+v", i, first, w.rules)
+		w.start()
+		for range 400 {
+			w.step()
+			w.pump()
+		}
+		w.finish()
+	}
+}
