@@ -124,14 +124,12 @@ func (h *Channels) open(saved *saved) error {
 			return err
 		}
 	}
-	alive := make(map[string]bool)
 	for _, c := range h.all() {
 		if err := h.keepDead(c); err != nil {
 			return err
 		}
-		alive[c.id] = true
 	}
-	h.saveAll(saved.strayRecords(alive))
+	h.saveAll(saved.strayRecords())
 	return h.sweep()
 }
 

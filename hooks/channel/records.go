@@ -117,20 +117,16 @@ func errSize(value []byte, want int) error {
 	return fmt.Errorf("%d bytes, want %d", len(value), want)
 }
 
-// strayRecords deletes the records of channels that are gone.
-func (s *saved) strayRecords(alive map[string]bool) (records []hooks.Record) {
+// strayRecords deletes the records that no channel took: theirs is gone, or looks for duplicates no more.
+func (s *saved) strayRecords() (records []hooks.Record) {
 	for id, attempts := range s.attempts {
 		for number := range attempts {
-			if !alive[id] {
-				records = append(records, attemptRecord(id, number, nil))
-			}
+			records = append(records, attemptRecord(id, number, nil))
 		}
 	}
 	for id, seen := range s.seen {
 		for _, sight := range seen {
-			if !alive[id] {
-				records = append(records, hooks.Record{Key: seenKey + id + "/" + sight.sum.String()})
-			}
+			records = append(records, hooks.Record{Key: seenKey + id + "/" + sight.sum.String()})
 		}
 	}
 	return records

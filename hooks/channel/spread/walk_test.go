@@ -124,7 +124,7 @@ func seed(t *testing.T) uint64 {
 // Over random events the Spread hands out what the model says, to whom it says, and keeps count.
 func TestAgainstTheModel(t *testing.T) {
 	first := seed(t)
-	for i := range uint64(75) {
+	for i := range uint64(40) {
 		random := rand.New(rand.NewPCG(first, i))
 		w := &model{T: t, random: random, now: 1000, queue: map[uint64]*modelMessage{}, next: 1, notes: map[uint64]Attempt{}}
 		w.rules = Rules{
@@ -134,7 +134,7 @@ func TestAgainstTheModel(t *testing.T) {
 		if random.IntN(2) == 0 {
 			w.rules.Key = func(m *packet.Message) (string, bool) { return m.Topic, true }
 		}
-		if i%15 == 0 { // more than is kept in memory
+		if i%10 == 0 { // more than is kept in memory
 			w.burst = readyMax + 300
 		}
 		if random.IntN(3) == 0 {
