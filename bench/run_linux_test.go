@@ -22,20 +22,10 @@ type openDoor struct{ mochi.HookBase }
 
 func (*openDoor) ID() string { return "open door" }
 func (*openDoor) Provides(b byte) bool {
-	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck || b == mochi.OnSubscribe
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
 }
 func (*openDoor) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 func (*openDoor) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
-
-// OnSubscribe plays the channel: to the generator its members are those of a shared subscription.
-func (*openDoor) OnSubscribe(_ *mochi.Client, pk packets.Packet) packets.Packet {
-	for i := range pk.Filters {
-		if pk.Filters[i].Filter == "$channel/bench" {
-			pk.Filters[i].Filter = "$share/bench/bench/#"
-		}
-	}
-	return pk
-}
 
 // broker serves in the test's process and returns its address.
 func broker(t *testing.T) string {

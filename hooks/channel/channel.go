@@ -23,22 +23,22 @@ type channel struct {
 	settings configs.Channel
 	share    float64 // of the messages that enter
 	queue    hooks.Queue
+	seen     *seen    // nil without dedup_window; mu guards what it holds
+	unfeed   []func() // release the queue's feeds
 
 	mu       sync.Mutex // guards what follows
 	spread   *spread.Spread
 	members  map[*member]struct{}
-	seen     *seen // nil without dedup_window
 	in, out  rate
 	ended    bool // deleted: nothing enters any more
 	stopped  bool // the broker ends: nothing is handed out any more
 	working  bool // somebody carries out what was decided
 	reading  bool // somebody reads the queue
 	timer    *time.Timer
-	armed    int64 // when the timer fires; 0 is never
-	drained  []func()
-	stranded int    // messages that could not be put back, since the last PutBack
-	unserve  func() // releases $share/<name>/<filter>
-	unfeed   []func()
+	armed    int64    // when the timer fires; 0 is never
+	drained  []func() // to be called when the drain that goes on has ended
+	stranded int      // messages that could not be put back, since the last PutBack
+	unserve  func()   // releases $share/<name>/<filter>
 }
 
 // shareFilter is the shared subscription that members may join with.
@@ -67,22 +67,8 @@ func (h *Channels) make(d declaration, old *saved) (*channel, error) {
 		return nil, fmt.Errorf("%s: %w", c.name, ErrExists)
 	}
 	h.broker.Save(hookName, []hooks.Record{record}, nil)
-	if c.queue, err = h.broker.OpenQueue(hookName, c.name, c, d.done); err != nil {
+	if err := c.load(d, old); err != nil {
 		return nil, err
-	}
-	var attempts map[uint64]spread.Attempt
-	if old != nil {
-		attempts = old.attempts[c.id]
-		delete(old.attempts, c.id)
-	}
-	c.spread = spread.New(c.rules(), c.queue.Extent(), attempts)
-	c.spread.Pause(d.Paused)
-	if window := d.Settings.DedupWindow; window > 0 {
-		c.seen = newSeen(window, d.Settings.DedupMax)
-		if old != nil {
-			c.seen.restore(old.seen[c.id])
-			delete(old.seen, c.id)
-		}
 	}
 	if err := c.feed(); err != nil {
 		return nil, err
@@ -91,6 +77,27 @@ func (h *Channels) make(d declaration, old *saved) (*channel, error) {
 	h.byName[c.name] = c
 	h.mu.Unlock()
 	return c, nil
+}
+
+// load opens the queue and finds what an earlier run noted.
+func (c *channel) load(d declaration, old *saved) (err error) {
+	c.mu.Lock() // the queue may tell what expired before all is there
+	defer c.mu.Unlock()
+	if c.queue, err = c.h.broker.OpenQueue(hookName, c.name, c, d.done); err != nil {
+		return err
+	}
+	if old == nil {
+		old = new(saved)
+	}
+	c.spread = spread.New(c.rules(), c.queue.Extent(), old.attempts[c.id])
+	delete(old.attempts, c.id)
+	c.spread.Pause(d.Paused)
+	if window := d.Settings.DedupWindow; window > 0 {
+		c.seen = newSeen(window, d.Settings.DedupMax)
+		c.seen.restore(old.seen[c.id])
+		delete(old.seen, c.id)
+	}
+	return nil
 }
 
 // feed has messages enter. A channel that is no longer declared takes only what is put back.

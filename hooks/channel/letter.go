@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
-	"github.com/penstockmq/penstock/hooks"
 	"github.com/penstockmq/penstock/hooks/channel/spread"
 )
 
@@ -122,10 +121,8 @@ func (h *Channels) backInto(m *packet.Message) (*packet.Message, error) {
 	return back, nil
 }
 
-// tells whether a message is a dead letter, for Peek.
+// isDeadLetter reports whether a message was published because a channel gave it up.
 func isDeadLetter(m *packet.Message) bool {
 	_, ok := userProperty(m, deadTopic)
 	return ok
 }
-
-var _ hooks.Intake = (*channel)(nil)

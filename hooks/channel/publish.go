@@ -24,8 +24,8 @@ const (
 var delayKey = append(binary.BigEndian.AppendUint16(nil, uint16(len(delayProperty))), delayProperty...)
 
 var (
-	pass = hooks.Decision{}
-	done = hooks.Decision{Verdict: hooks.Handled, Code: packet.Success}
+	passed  = hooks.Decision{}
+	handled = hooks.Decision{Verdict: hooks.Handled, Code: packet.Success}
 )
 
 func refuse(code packet.Code, format string, args ...any) hooks.Decision {
@@ -43,7 +43,7 @@ func (h *Channels) AuthorizePublish(_ *hooks.Client, name string, _ byte, _ bool
 	if strings.HasPrefix(name, delayedPrefix) || strings.HasPrefix(name, joinPrefix) {
 		return hooks.Decision{Verdict: hooks.Allow}
 	}
-	return pass
+	return passed
 }
 
 // OnPublish implements hooks.PublishInterceptor.
@@ -56,20 +56,20 @@ func (h *Channels) OnPublish(c *hooks.Client, m *packet.Message) (*packet.Messag
 	case c != nil && strings.HasPrefix(m.Topic, deferredPrefix):
 		return nil, refuse(packet.TopicNameInvalid, "%s is the broker's", deferredPrefix)
 	case strings.HasPrefix(m.Topic, "$"):
-		return m, pass
+		return m, passed
 	}
 	text, ok := userProperty(m, delayProperty)
 	if !ok {
-		return m, pass
+		return m, passed
 	}
 	delay, err := parseDelay(text, h.options.Limits.MaxDelay)
 	if err != nil {
 		return nil, refuse(packet.ImplementationError, "user property delay: %v", err)
 	}
 	if delay == 0 {
-		return m, pass
+		return m, passed
 	}
-	return h.deferred.rewrite(m, m.Topic, text), pass
+	return h.deferred.rewrite(m, m.Topic, text), passed
 }
 
 // OnSubscribe implements hooks.SubscribeInterceptor: what is deferred is seen by nobody before its time.
@@ -78,7 +78,7 @@ func (h *Channels) OnSubscribe(_ *hooks.Client, s *hooks.Subscription) hooks.Dec
 	if strings.HasPrefix(filter, deferredPrefix) || strings.HasPrefix(filter, delayedPrefix) {
 		return refuse(packet.TopicFilterInvalid, "deferred messages cannot be subscribed to")
 	}
-	return pass
+	return passed
 }
 
 // delayByTopic takes $delayed/<seconds>/<topic> apart. Whoever publishes there must be allowed to publish to the topic.
@@ -99,9 +99,9 @@ func (h *Channels) delayByTopic(c *hooks.Client, m *packet.Message) (*packet.Mes
 	plain := without(m, func(name string) bool { return name == delayProperty })
 	if delay == 0 {
 		plain.Topic = name
-		return plain, pass
+		return plain, passed
 	}
-	return h.deferred.rewrite(plain, name, text), pass
+	return h.deferred.rewrite(plain, name, text), passed
 }
 
 // parseDelay reads seconds, with a fraction if need be.
@@ -146,7 +146,7 @@ func (h *Channels) control(c *hooks.Client, m *packet.Message) hooks.Decision {
 			ch.spread.Touch(member.spread, n, ch.now())
 		}
 	}
-	return done
+	return handled
 }
 
 // membersOf are the members that a client has in a channel.

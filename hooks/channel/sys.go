@@ -1,6 +1,8 @@
 package channel
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,12 +38,12 @@ func (h *Channels) publishFigures(last map[string]string) (now map[string]string
 			now[sysPrefix+s.Settings.Name+"/"+name] = value
 		}
 	}
-	for name, value := range now {
-		if last[name] != value {
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if value := now[name]; last[name] != value {
 			h.publishFigure(name, value)
 		}
 	}
-	for name := range last {
+	for _, name := range slices.Sorted(maps.Keys(last)) {
 		if _, ok := now[name]; !ok {
 			h.publishFigure(name, "")
 		}
