@@ -54,7 +54,7 @@ type tuning struct {
 
 var tuned = tuning{
 	groupBytes:   4 << 20,
-	groupRecords: 2000,
+	groupRecords: 1000,
 	chunkBytes:   256 << 10,
 	chunkEntries: 512 << 10,
 	smallMax:     512,
@@ -98,7 +98,7 @@ func (o Options) withDefaults() Options {
 
 // What Badger is told, by measurement: docs/decisions/badger-log.md.
 const (
-	memTableSize     = 8 << 20
+	memTableSize     = 4 << 20
 	valueThreshold   = 4 << 10
 	valueLogFileSize = 16 << 20
 	badgerCacheSize  = 1 << 20
