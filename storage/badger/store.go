@@ -77,7 +77,7 @@ type work struct {
 	freedBytes      int64     // deleted and not yet given back
 	spare           [][]byte  // buffers of builders
 	spareGatherings []*gathering
-	company         company
+	company         company   // of the group that is filled
 	gathered        int       // entries in gatherings that are not Done
 	carried         []ackItem // acknowledgements that the next group written has to say
 	carriedDue      time.Time // when one is written for them alone; zero if they can wait for ever
@@ -152,13 +152,12 @@ func (s *Store) takeIDLocked() uint64 {
 	return id
 }
 
-// addedLocked ends a write to g, which had so many bytes before.
+// addedLocked ends a write to g, which had so many bytes before. Whoever waits waits for the disk.
 func (s *Store) addedLocked(g *group, before int, w storage.Waiter) {
 	s.waiting += g.bytes - before
 	if w != nil {
+		s.awaitLocked(g, true, time.Time{})
 		g.waiters = append(g.waiters, w)
-		g.writes++
-		g.awaited = true
 		s.stats.Writes++
 	}
 }

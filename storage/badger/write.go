@@ -22,29 +22,34 @@ func (s *Store) EnqueueAll(batch []*storage.Enqueue, w storage.Waiter) (pending 
 	if err := s.refuseLocked(slices.ContainsFunc(batch, s.enqueueNeedsRoomLocked)); err != nil {
 		return false, err
 	}
-	for i, e := range batch {
-		g := s.fillLocked(now)
-		fresh := !g.awaited
+	var g *group
+	for _, e := range batch {
+		g = s.fillLocked(now)
 		before := g.bytes
 		urgent := s.enqueueLocked(g, e)
-		last := w
-		if i < len(batch)-1 {
-			last = nil
-		}
-		g.awaited = g.awaited || w != nil
-		g.urgent = g.urgent || urgent && w != nil
-		if fresh && g.lazy() {
-			g.begun = now
-		}
-		if last == nil && w != nil {
-			g.writes++
-		}
-		s.addedLocked(g, before, last)
-		if fresh || !g.lazy() || g.live == 0 {
-			s.wakeLocked()
+		s.addedLocked(g, before, nil)
+		if w != nil {
+			s.awaitLocked(g, urgent, now)
 		}
 	}
-	return true, nil
+	if w != nil && g != nil {
+		g.waiters = append(g.waiters, w)
+		s.stats.Writes++
+	}
+	return g != nil, nil
+}
+
+// awaitLocked notes that somebody waits for a write to g: for the disk, if it is urgent, else for receivers.
+func (s *Store) awaitLocked(g *group, urgent bool, now time.Time) {
+	fresh := !g.awaited
+	g.awaited, g.urgent = true, g.urgent || urgent
+	g.writes++
+	if fresh {
+		g.begun = now
+	}
+	if fresh || g.urgent || g.live == 0 {
+		s.wakeLocked()
+	}
 }
 
 // enqueueNeedsRoomLocked reports whether an Enqueue adds something.
@@ -111,9 +116,7 @@ func (s *Store) Ack(a storage.Ack, w storage.Waiter) (pending bool, err error) {
 	if q != nil {
 		s.ackLocked(g, q, a.Seq, a.Progress)
 	}
-	g.urgent = true
 	s.addedLocked(g, before, w)
-	s.wakeLocked()
 	return true, nil
 }
 
@@ -178,7 +181,6 @@ func (s *Store) Update(changes []storage.Change, w storage.Waiter) (pending bool
 	for _, c := range changes {
 		s.applyLocked(g, c)
 	}
-	g.urgent = g.urgent || w != nil
 	s.addedLocked(g, before, w)
 	s.wakeLocked()
 	return true, nil
