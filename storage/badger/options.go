@@ -98,7 +98,7 @@ func (o Options) withDefaults() Options {
 
 // What Badger is told, by measurement: docs/decisions/badger-log.md.
 const (
-	memTableSize     = 4 << 20
+	memTableSize     = 8 << 20
 	valueThreshold   = 4 << 10
 	valueLogFileSize = 16 << 20
 	badgerCacheSize  = 1 << 20
