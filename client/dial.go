@@ -11,8 +11,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// dial connects to the endpoint. A write that takes longer than patience ends the connection.
-func (e *Endpoint) dial(ctx context.Context, patience time.Duration) (net.Conn, error) {
+// Dial connects to the endpoint. A write that takes longer than patience ends the connection.
+func (e *Endpoint) Dial(ctx context.Context, patience time.Duration) (net.Conn, error) {
 	conn, err := e.dialBare(ctx)
 	if err != nil {
 		return nil, err

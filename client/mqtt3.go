@@ -23,7 +23,7 @@ type link3 struct {
 }
 
 func open3(ctx context.Context, o *Options, s *state, r receiver) (link, error) {
-	socket, err := o.Endpoint.dial(ctx, o.Timeout)
+	socket, err := o.Endpoint.Dial(ctx, o.Timeout)
 	if err != nil {
 		return nil, notConnected(&o.Endpoint, err)
 	}

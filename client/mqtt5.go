@@ -53,7 +53,7 @@ func (s *session5) Ack(p *packets.Publish) (err error) {
 }
 
 func open5(ctx context.Context, o *Options, s *state, r receiver) (link, error) {
-	socket, err := o.Endpoint.dial(ctx, o.Timeout)
+	socket, err := o.Endpoint.Dial(ctx, o.Timeout)
 	if err != nil {
 		return nil, notConnected(&o.Endpoint, err)
 	}

@@ -29,6 +29,9 @@ func (c *Config) complete(src sources) error {
 	if err := c.checkChannels(src); err != nil {
 		return err
 	}
+	if err := c.completeBridges(src); err != nil {
+		return err
+	}
 	for _, file := range []struct{ key, path string }{
 		{"auth.password_file", c.Auth.PasswordFile},
 		{"auth.acl_file", c.Auth.ACLFile},

@@ -15,6 +15,7 @@ type Config struct {
 	Storage   Storage    `mapstructure:"storage"`
 	Limits    Limits     `mapstructure:"limits"`
 	Channels  []Channel  `mapstructure:"channels"`
+	Bridges   []Bridge   `mapstructure:"bridges"`
 	Admin     Admin      `mapstructure:"admin"`
 	Log       Log        `mapstructure:"log"`
 	Sys       Sys        `mapstructure:"sys"`

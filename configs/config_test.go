@@ -59,10 +59,12 @@ func TestTheReferenceFileExplainsEveryKey(t *testing.T) {
 			t.Errorf("%s has no comment", s.key)
 		}
 	}
-	for section, item := range map[string]reflect.Type{"listeners": reflect.TypeFor[Listener](), "channels": reflect.TypeFor[Channel]()} {
+	for list, item := range map[string]reflect.Type{
+		"listeners": reflect.TypeFor[Listener](), "channels": reflect.TypeFor[Channel](), "bridges": reflect.TypeFor[Bridge](), "bridges.topics": reflect.TypeFor[BridgeTopic](),
+	} {
 		for _, key := range keysOf(item) {
 			if !strings.Contains(string(text), " "+key+":") {
-				t.Errorf("%s.%s is missing", section, key)
+				t.Errorf("%s.%s is missing", list, key)
 			}
 		}
 	}
@@ -201,7 +203,8 @@ func TestDiff(t *testing.T) {
 // Names in live, bounds, choices and checks are keys that exist.
 func TestRulesAreForKeysThatExist(t *testing.T) {
 	known := map[string]bool{}
-	for _, s := range slices.Concat(settings, settingsOf("listeners", reflect.TypeFor[Listener]()), settingsOf("channels", reflect.TypeFor[Channel]())) {
+	for _, s := range slices.Concat(settings, settingsOf("listeners", reflect.TypeFor[Listener]()),
+		settingsOf("channels", reflect.TypeFor[Channel]()), settingsOf("bridges", reflect.TypeFor[Bridge]()), settingsOf("bridges.topics", reflect.TypeFor[BridgeTopic]())) {
 		known[s.key] = true
 	}
 	rules := []string{}

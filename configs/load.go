@@ -92,8 +92,11 @@ func (f Flag) parse() (any, error) {
 		if s.key != f.Key {
 			continue
 		}
-		if s.kind == reflect.TypeFor[[]Listener]() {
+		switch s.kind {
+		case reflect.TypeFor[[]Listener]():
 			return f.listeners()
+		case reflect.TypeFor[[]Bridge]():
+			return nil, &Error{Where: f.Name, Key: f.Key, Text: "expected bridges in the file only"}
 		}
 		if s.kind.Kind() == reflect.Slice {
 			return nil, &Error{Where: f.Name, Key: f.Key, Text: "expected in the file: a list has no other form"}

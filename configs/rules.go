@@ -57,6 +57,16 @@ var bounds = map[string]bound{
 	"channels.max_bytes":                {1 * kib, math.MaxInt64},
 	"channels.dedup_window":             {0, int64(366 * day)},
 	"channels.dedup_max":                {1, 10_000_000},
+	"bridges.keep_alive":                {0, int64(65535 * time.Second)}, // it has two bytes (MQTT 5, 3.1.2.10)
+	"bridges.idle_timeout":              {int64(time.Second), int64(day)},
+	"bridges.retry_min":                 {int64(10 * time.Millisecond), int64(day)},
+	"bridges.retry_max":                 {int64(10 * time.Millisecond), int64(day)},
+	"bridges.fail_back":                 {0, int64(30 * day)},
+	"bridges.max_inflight":              {1, 10_000}, // far from the 65535 packet identifiers, which gaps in the queue use up too
+	"bridges.max_queue_messages":        {1, math.MaxInt},
+	"bridges.max_queue_bytes":           {1 * kib, math.MaxInt64},
+	"bridges.rate_limit":                {0, math.MaxInt},
+	"bridges.topics.qos":                {0, 2},
 }
 
 // choicesOf the settings that take one of a few words.
@@ -65,6 +75,12 @@ var choicesOf = map[string][]string{
 	"listeners.proxy_protocol": {"off", "optional", "required"},
 	"limits.queue_full":        {RejectNew, DropOldest},
 	"storage.sync":             {SyncAlways, SyncInterval, SyncNever},
+	"bridges.version":          {VersionAuto, Version5, Version311},
+	"bridges.session":          {"durable", SessionClean},
+	"bridges.start":            {"automatic", StartLazy},
+	"bridges.on_full":          {FullReject, FullBlock, FullDropOldest},
+	"bridges.topics.direction": {DirectionOut, DirectionIn, DirectionBoth},
+	"bridges.topics.retain":    {"keep", RetainClear},
 	"auth.anonymous":           {"never", "loopback", "always"},
 	"log.level":                {"debug", "info", "warn", "error"},
 	"log.format":               {"text", "json"},
