@@ -89,7 +89,7 @@ func (g *gate) hand(head byte, body []byte) error {
 	t := packet.TypeOf(head)
 	switch t {
 	case packet.PUBACK, packet.PUBREC, packet.PUBCOMP, packet.PUBREL:
-		a, err := packet.DecodeAck(t, body, packet.V311)
+		a, err := packet.DecodeAck(t, body, packet.V311, packet.Limits{})
 		if err != nil {
 			return fmt.Errorf("%w: %w", errFrame, err)
 		}

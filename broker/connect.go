@@ -31,7 +31,7 @@ func (c *conn) handleConnect(t *turn, body []byte) error {
 	}
 	c.client = &hooks.Client{
 		ID: p.ClientID, Username: p.Username, CommonName: c.peer.CommonName, Remote: c.peer.Remote,
-		Listener: c.peer.Listener, Version: byte(p.Version), Clean: p.CleanStart, KeepAlive: p.KeepAlive, User: p.User,
+		Listener: c.peer.Listener, Version: byte(p.Version), Clean: p.CleanStart, KeepAlive: p.KeepAlive, User: p.User, Bridge: p.Bridge,
 	}
 	if c.peer.UsernameFromCert {
 		c.client.Username = c.peer.CommonName

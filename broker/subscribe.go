@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"strings"
+
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/broker/topic"
 	"github.com/penstockmq/penstock/hooks"
@@ -37,7 +39,11 @@ func (c *conn) handleSubscribe(t *turn, body []byte) error {
 		return err
 	}
 	work := &subscribing{c: c, id: p.ID}
-	for _, asked := range p.Subscriptions { // as if each came in a packet of its own [MQTT5-3.8.4-5] [MQTT311-3.8.4-4]
+	for _, asked := range p.Subscriptions {
+		if c.client.Bridge { // it has no other way to say so
+			asked.NoLocal, asked.RetainAsPublished = !strings.HasPrefix(asked.Filter, "$share/"), true // [MQTT5-3.8.3-4]
+		}
+		// As if each came in a packet of its own [MQTT5-3.8.4-5] [MQTT311-3.8.4-4].
 		code, err := work.add(hooks.Subscription{
 			Filter: asked.Filter, QoS: asked.QoS, NoLocal: asked.NoLocal, RetainAsPublished: asked.RetainAsPublished,
 			RetainHandling: asked.RetainHandling, ID: p.SubscriptionID,

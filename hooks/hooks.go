@@ -39,6 +39,7 @@ type Client struct {
 	Version    byte     // 3 (MQTT 3.1), 4 (3.1.1) or 5
 	Clean      bool     // clean start / clean session
 	KeepAlive  uint16   // seconds, 0 is none
+	Bridge     bool     // it set the bit in the protocol level by which bridges say so with MQTT 3.1 and 3.1.1
 	// User are the user properties of the CONNECT packet.
 	User []packet.UserProperty
 }

@@ -6,6 +6,7 @@ import "bytes"
 type Connect struct {
 	ProtocolName string
 	Version      Version
+	Bridge       bool // it set the bit by which bridges say so with MQTT 3.1 and 3.1.1
 	CleanStart   bool // clean session in MQTT 3.1 and 3.1.1
 	KeepAlive    uint16
 	ClientID     string
@@ -91,9 +92,16 @@ func DecodeConnect(body []byte, l Limits) (*Connect, error) {
 	return c, r.err
 }
 
+// bridgeBit in the protocol level is how mosquitto's bridges say what they are. It is in no specification, and no client sends it
+// by chance.
+const bridgeBit = 0x80
+
 // newConnect judges protocol name and level.
 func newConnect(name string, level byte) (*Connect, error) {
 	c := &Connect{ProtocolName: name, Version: Version(level), ReceiveMaximum: 65535, RequestProblemInfo: true}
+	if v := Version(level &^ bridgeBit); level != byte(v) && (v == V311 || v == V31) {
+		c.Version, c.Bridge = v, true
+	}
 	switch {
 	case name == "MQTT" && (c.Version == V311 || c.Version == V5), name == "MQIsdp" && c.Version == V31:
 		return c, nil

@@ -14,7 +14,7 @@ func TestConnectVersionOfRefusal(t *testing.T) {
 		{"level missing", `s:MQTT`, 0},
 		{"[MQTT311-3.1.2-2] level 2", `s:MQTT 02 02 000a s:c`, V311},
 		{"[MQTT311-3.1.2-2] level 6", `s:MQTT 06 02 000a s:c`, V311},
-		{"[MQTT311-3.1.2-2] bridge of mosquitto", `s:MQTT 84 02 000a s:c`, V311},
+		{"[MQTT311-3.1.2-2] bridge bit with MQTT 5", `s:MQTT 85 02 000a s:c`, V311},
 		{"MQIsdp level 4", `s:MQIsdp 04 02 000a s:c`, V31},
 		{"flags", `s:MQTT 05 03 000a 00 s:c`, V5},
 		{"cut short", `s:MQTT 05`, V5},
