@@ -69,6 +69,9 @@ func (c *crossing) take(m *incoming, r *rule, d *debt, taken *takenMessage) (why
 	if m.Expires != 0 {
 		own.Expires = now + m.Expires
 	}
+	lane := l.hook.lanes.of(own.Topic)
+	lane.Lock()
+	defer lane.Unlock()
 	came, traced := readTrace(m.Properties)
 	sender := l.way()
 	if traced {

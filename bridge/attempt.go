@@ -41,7 +41,6 @@ func (l *link) attempt(ctx context.Context, at int) (outcome, error) {
 		go l.watchBetter(ctx, targets[:at], cancel)
 	}
 	go l.watchPause(ctx, cancel)
-	l.enter(StateConnected, nil)
 	err = c.serve(ctx)
 	r.close()
 	l.head = c.end()

@@ -117,6 +117,7 @@ func (c *crossing) serve(ctx context.Context) error {
 	}
 	c.link.box.online.Store(true)
 	defer c.link.box.online.Store(false)
+	c.link.enter(StateConnected, nil)
 	idle := idler{config: &c.link.config}
 	for {
 		wait, err := c.turn()

@@ -37,6 +37,9 @@ func (h *Hook) Selects(m *packet.Message) bool {
 func (h *Hook) OnPublish(c *hooks.Client, m *packet.Message) (*packet.Message, hooks.Decision) {
 	came, traced := readTrace(m.Properties)
 	_, bridge := bridgeOf(c)
+	if bridge {
+		h.lanes.enter(c, m.Topic)
+	}
 	own := c == nil && strings.HasPrefix(m.Publisher, ownPublisher)
 	switch {
 	case own && traced: // crossing.take has looked at it
@@ -51,6 +54,13 @@ func (h *Hook) OnPublish(c *hooks.Client, m *packet.Message) (*packet.Message, h
 		h.twins.note(m, time.Now())
 	}
 	return h.begin(m, traced), hooks.Decision{}
+}
+
+// Routed implements hooks.PublishFollower.
+func (h *Hook) Routed(c *hooks.Client) {
+	if c != nil {
+		h.lanes.leave(c)
+	}
 }
 
 // admit lets a message from a bridge in, if it is new. Else its publisher is told that all is well.
@@ -161,6 +171,9 @@ func (h *Hook) OnConnect(c *hooks.Client, _ bool) {
 	if broker == h.broker {
 		h.refuseSelf(c)
 	}
+	if broker == "" { // with MQTT 3.1.1 messages have no trace
+		h.twins.open(c.ID)
+	}
 	if h.note(h.clients, c.ID, true) {
 		h.mark()
 	}
@@ -215,6 +228,7 @@ func (h *Hook) OnSessionEnd(clientID, _ string) {
 		h.save([]hooks.Record{{Key: peerPrefix + clientID}}, nil)
 	}
 	if h.note(h.clients, clientID, false) {
+		h.twins.close(clientID)
 		h.mark()
 	}
 }

@@ -46,6 +46,7 @@ type Hook struct {
 	random    func() float64
 	seen      *seen
 	twins     *twins
+	lanes     *lanes
 	// Fixed when Start returns.
 	api    hooks.Broker
 	broker string // identity of this broker towards others
@@ -77,7 +78,7 @@ func New(o Options) *Hook {
 	}
 	return &Hook{
 		packetMax: o.PacketMax, interval: o.SysInterval, log: o.Log, lookup: lookup, random: mathrand.Float64,
-		seen: newSeen(), twins: newTwins(), ending: make(chan struct{}), wanted: o.Bridges,
+		seen: newSeen(), twins: newTwins(), lanes: newLanes(), ending: make(chan struct{}), wanted: o.Bridges,
 		records: make(map[string][]byte), links: make(map[string]*link), boxes: make(map[string]*outbox), peers: make(map[string]bool), clients: make(map[string]bool), dropped: newCounts(),
 	}
 }

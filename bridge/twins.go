@@ -47,6 +47,14 @@ func (t *twins) open(way string) {
 	t.openLocked(way)
 }
 
+// close notes that a way is gone.
+func (t *twins) close(way string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.known, way)
+	t.looking.Store(len(t.known) > 1)
+}
+
 func (t *twins) openLocked(way string) {
 	if len(t.known) < twinsMax {
 		t.known[way] = true

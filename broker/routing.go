@@ -263,6 +263,7 @@ func storeCode(err error) packet.Code {
 // changes are made in the same atomic step as it is stored.
 func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, changes []storage.Change, done func(error)) {
 	if b.hooks.Intercepts(m) {
+		defer b.hooks.Routed(client)
 		changed, d := b.hooks.OnPublish(client, m)
 		switch d.Verdict {
 		case hooks.Deny:

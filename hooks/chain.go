@@ -34,6 +34,7 @@ type Chain struct {
 	subscribeAuthorizers []named[SubscribeAuthorizer]
 	receiveAuthorizers   []named[ReceiveAuthorizer]
 	interceptors         []named[PublishInterceptor]
+	followers            []named[PublishFollower]
 	subscribers          []named[SubscribeInterceptor]
 	sessions             []named[SessionObserver]
 	deliveries           []named[DeliveryObserver]
@@ -79,7 +80,7 @@ func (ch *Chain) add(h Hook) error {
 	used := []bool{
 		method, starter,
 		file(h, &ch.authenticators), file(h, &ch.publishAuthorizers), file(h, &ch.subscribeAuthorizers),
-		file(h, &ch.receiveAuthorizers), file(h, &ch.interceptors), file(h, &ch.subscribers),
+		file(h, &ch.receiveAuthorizers), file(h, &ch.interceptors), file(h, &ch.followers), file(h, &ch.subscribers),
 		file(h, &ch.sessions), file(h, &ch.deliveries),
 	}
 	for _, u := range used {
@@ -214,6 +215,13 @@ func (ch *Chain) OnPublish(c *Client, m *packet.Message) (*packet.Message, Decis
 		return ch.interceptRecovered(m)
 	}
 	return ch.intercept(c, m)
+}
+
+// Routed tells the followers that the message of c they saw last is on its way. A panic is recovered and the next follower told.
+func (ch *Chain) Routed(c *Client) {
+	for _, h := range ch.followers {
+		ch.guard(h.name, func() { h.hook.Routed(c) })
+	}
 }
 
 func (ch *Chain) interceptRecovered(m *packet.Message) (out *packet.Message, d Decision) {

@@ -136,6 +136,14 @@ type PublishSelector interface {
 	Selects(m *packet.Message) bool
 }
 
+// A PublishFollower is a PublishInterceptor that must know when a message has its place in every queue: what OnPublish decides
+// about the next one may depend on it.
+type PublishFollower interface {
+	PublishInterceptor
+	// Routed is told after OnPublish, whatever became of the message, on the same goroutine.
+	Routed(c *Client)
+}
+
 // A Subscription is one filter of a SUBSCRIBE packet.
 type Subscription struct {
 	Filter            string // as sent, with $share/<group>/ in front for a shared subscription
