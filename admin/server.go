@@ -33,7 +33,8 @@ const (
 		"/healthz             200 while the process lives\n" +
 		"/readyz              200 while it takes clients\n" +
 		"/api/storage/stats   what the store holds, JSON\n" +
-		"/api/storage/backup  the store, for penstock storage restore\n"
+		"/api/storage/backup  the store, for penstock storage restore\n" +
+		"/api/bridges         the bridges to other brokers, JSON\n"
 	scrapeChallenge = `Bearer realm="penstock"`
 )
 
@@ -44,6 +45,8 @@ type Server struct {
 	locked   bool              // there is a token
 	listener net.Listener
 	http     *http.Server
+	mux      *http.ServeMux
+	registry *prometheus.Registry
 	lasting  context.Context // ends with Interrupt
 	end      context.CancelFunc
 	// Shared.
@@ -100,6 +103,7 @@ func (s *Server) Close(ctx context.Context) error {
 
 func (s *Server) routes(src Source, store Store, log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
+	s.registry = registry
 	if store != nil {
 		registry.MustRegister(&storeCollector{store: store, numbers: storeNumbers()})
 	}
@@ -113,6 +117,7 @@ func (s *Server) routes(src Source, store Store, log *slog.Logger) http.Handler 
 		Timeout:             requestTimeout,
 	})
 	mux := http.NewServeMux()
+	s.mux = mux
 	mux.Handle("GET /metrics", s.guard(metrics))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.readyz)

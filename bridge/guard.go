@@ -158,6 +158,8 @@ func (h *Hook) mark() {
 	}
 	if !p.all && len(p.filters) == 0 && len(p.clients) == 0 {
 		p = nil
+	} else {
+		h.settleIn()
 	}
 	h.marked.Store(p)
 }

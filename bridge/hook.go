@@ -50,7 +50,9 @@ type Hook struct {
 	// Fixed when Start returns.
 	api    hooks.Broker
 	broker string // identity of this broker towards others
+	secret []byte // what it is made of
 
+	settled sync.Once
 	number  atomic.Uint64          // of the last message that began its way here
 	marked  atomic.Pointer[marked] // nil if no bridge has to do with this broker
 	dropped *counts                // of what bridges of others brought
@@ -60,14 +62,16 @@ type Hook struct {
 	recordMu sync.Mutex // guards records; a leaf in the lock order
 	records  map[string][]byte
 
-	changing sync.Mutex // held while bridges are made, changed or removed; taken before mu
-	mu       sync.Mutex // guards what follows
-	wanted   []configs.Bridge
-	links    map[string]*link
-	boxes    map[string]*outbox
-	peers    map[string]bool // client identifiers of bridges that subscribed here
-	clients  map[string]bool // and of all that connected, until their sessions end
+	changing sync.Mutex                // held while bridges are made, changed or removed; taken before mu; guards what follows
+	wanted   []configs.Bridge          // of the configuration
+	made     map[string]configs.Bridge // at run time
 	running  bool
+
+	mu      sync.Mutex // guards what follows
+	links   map[string]*link
+	boxes   map[string]*outbox
+	peers   map[string]bool // client identifiers of bridges that subscribed here
+	clients map[string]bool // and of all that connected, until their sessions end
 }
 
 // New makes the hook. Its bridges run after Run.
@@ -78,7 +82,7 @@ func New(o Options) *Hook {
 	}
 	return &Hook{
 		packetMax: o.PacketMax, interval: o.SysInterval, log: o.Log, lookup: lookup, random: mathrand.Float64,
-		seen: newSeen(), twins: newTwins(), lanes: newLanes(), ending: make(chan struct{}), wanted: o.Bridges,
+		seen: newSeen(), twins: newTwins(), lanes: newLanes(), ending: make(chan struct{}), wanted: o.Bridges, made: make(map[string]configs.Bridge),
 		records: make(map[string][]byte), links: make(map[string]*link), boxes: make(map[string]*outbox), peers: make(map[string]bool), clients: make(map[string]bool), dropped: newCounts(),
 	}
 }
@@ -96,6 +100,9 @@ func (h *Hook) Start(b hooks.Broker) error {
 		}
 		if id, ok := strings.CutPrefix(key, peerPrefix); ok {
 			h.peers[id] = true
+		}
+		if name, ok := strings.CutPrefix(key, madePrefix); ok {
+			h.restore(name, value)
 		}
 	})
 	if err := h.identify(); err != nil {
@@ -117,8 +124,8 @@ func (h *Hook) identify() error {
 		if _, err := rand.Read(secret); err != nil {
 			return err
 		}
-		h.save([]hooks.Record{{Key: identityKey, Value: secret}}, nil)
 	}
+	h.secret = secret
 	host, err := os.Hostname()
 	if err != nil {
 		host = ""
@@ -128,24 +135,31 @@ func (h *Hook) identify() error {
 	if v := h.records[numberKey]; len(v) == 8 {
 		h.number.Store(binary.BigEndian.Uint64(v))
 	}
-	h.reserveNumbers()
 	return nil
+}
+
+// settleIn writes down who this broker is, and has the next start count on behind the numbers that are used until then. It is put
+// off until a bridge has to do with this broker.
+func (h *Hook) settleIn() {
+	h.settled.Do(func() {
+		h.save([]hooks.Record{{Key: identityKey, Value: h.secret}, h.reserved()}, nil)
+	})
 }
 
 // numbersAhead is how many numbers are noted as used before they are.
 const numbersAhead = 1 << 20
 
-// reserveNumbers has the next start go on behind the numbers that are used until then.
-func (h *Hook) reserveNumbers() {
+// reserved is the record of the number from which the next start counts on.
+func (h *Hook) reserved() hooks.Record {
 	top := h.number.Load() + 2*numbersAhead
-	h.save([]hooks.Record{{Key: numberKey, Value: binary.BigEndian.AppendUint64(nil, top)}}, nil)
+	return hooks.Record{Key: numberKey, Value: binary.BigEndian.AppendUint64(nil, top)}
 }
 
 // nextNumber is the number of a message that begins its way here.
 func (h *Hook) nextNumber() uint64 {
 	n := h.number.Add(1)
 	if n%numbersAhead == 0 {
-		h.reserveNumbers()
+		h.save([]hooks.Record{h.reserved()}, nil)
 	}
 	return n
 }
@@ -181,6 +195,13 @@ func (h *Hook) Reload(bridges []configs.Bridge) error { return h.apply(bridges) 
 func (h *Hook) apply(bridges []configs.Bridge) error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
+	h.wanted = bridges
+	return h.adjust()
+}
+
+// adjust makes the bridges that run those that are wanted and those that were made. changing is held.
+func (h *Hook) adjust() error {
+	bridges := h.all()
 	kept := make(map[string]bool)
 	var errs []error
 	for i := range bridges {

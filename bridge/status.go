@@ -40,9 +40,6 @@ type Status struct {
 // ErrUnknown tells that there is no bridge of that name.
 var ErrUnknown = errors.New("no such bridge")
 
-// ErrConfigured tells that a bridge is in the configuration.
-var ErrConfigured = errors.New("the bridge is in the configuration")
-
 // Status tells of every bridge, by name.
 func (h *Hook) Status() []Status {
 	h.mu.Lock()
@@ -138,37 +135,6 @@ func (h *Hook) setPaused(name string, paused bool) error {
 	}
 	l.setPaused(paused)
 	return nil
-}
-
-// Delete drops the queue of a bridge that is no longer in the configuration.
-func (h *Hook) Delete(name string) error {
-	h.changing.Lock()
-	defer h.changing.Unlock()
-	h.mu.Lock()
-	box, configured := h.boxes[name], h.links[name] != nil
-	if box != nil && !configured {
-		delete(h.boxes, name)
-	}
-	h.mu.Unlock()
-	switch {
-	case configured:
-		return fmt.Errorf("%w: %s", ErrConfigured, name)
-	case box == nil:
-		return fmt.Errorf("%w: %s", ErrUnknown, name)
-	}
-	gone := []hooks.Record{{Key: pausedKey(name)}, {Key: lastKey(name)}, {Key: releasedKey(name)}}
-	for _, kind := range []string{"session/", "left/", "taken/"} {
-		for _, key := range h.recordsBelow(kind + name + "/") {
-			gone = append(gone, hooks.Record{Key: key})
-		}
-	}
-	deleted := make(chan error, 1)
-	box.queue.Delete(func(err error) { deleted <- err })
-	if err := <-deleted; err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	h.log.Info("bridge deleted", "bridge", name, "dropped", box.len.Load())
-	return h.saveNow(gone...)
 }
 
 // publishFigures sets $SYS/bridges.

@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/penstockmq/penstock/broker/topic"
 )
@@ -104,6 +108,34 @@ func DefaultBridge() Bridge {
 // DefaultBridgeTopic is a rule of which nothing but its filter was said.
 func DefaultBridgeTopic() BridgeTopic {
 	return BridgeTopic{Direction: DirectionOut, QoS: 2, Retain: "keep"}
+}
+
+// ParseBridge reads one bridge in YAML, as it would stand in the list of a configuration. file is what errors call it.
+func ParseBridge(file string, text []byte) (Bridge, error) {
+	d := &document{name: file, lines: map[string]int{}, values: map[string]any{}}
+	var root yaml.Node
+	if err := yaml.Unmarshal(text, &root); err != nil {
+		return Bridge{}, d.syntaxError(err)
+	}
+	if len(root.Content) == 0 {
+		return Bridge{}, &Error{Where: file, Text: "expected keys with values, got nothing"}
+	}
+	values, err := d.value(setting{key: "bridges", kind: reflect.TypeFor[Bridge]()}, "bridges[0]", root.Content[0])
+	if err != nil {
+		return Bridge{}, err
+	}
+	v := viper.New()
+	if err := v.MergeConfigMap(map[string]any{"bridges": []any{values}}); err != nil {
+		return Bridge{}, fmt.Errorf("configs: merging %s: %w", file, err)
+	}
+	var c Config
+	if err := v.Unmarshal(&c); err != nil {
+		return Bridge{}, fmt.Errorf("configs: decoding: %w", err)
+	}
+	if err := c.completeBridges(sources{file: d}); err != nil {
+		return Bridge{}, err
+	}
+	return c.Bridges[0], nil
 }
 
 // Targets are the addresses of a bridge in their order.

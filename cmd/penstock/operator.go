@@ -38,7 +38,12 @@ const answerMax = 64 << 10
 
 // get asks for a path and returns the body, which is to be closed.
 func (o *operator) get(ctx context.Context, path string) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.target+path, nil)
+	return o.ask(ctx, http.MethodGet, path, nil)
+}
+
+// ask sends a request and returns the body of the answer, which is to be closed.
+func (o *operator) ask(ctx context.Context, method, path string, text io.Reader) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+o.target+path, text)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,10 @@ func (s *server) reload() {
 	}
 	s.access.reload(s.broker, s.log)
 	changed, waiting := configs.Diff(s.config, next)
+	if err := s.bridges.Reload(next.Bridges); err != nil {
+		s.log.Error("bridges not reloaded", "err", err)
+	}
+	s.config.Bridges = next.Bridges
 	s.config.Log.Level = next.Log.Level
 	s.level.Set(logLevel(next.Log.Level))
 	s.log.Info("reloaded", "changed", strings.Join(changed, " "))

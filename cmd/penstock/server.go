@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/penstockmq/penstock/admin"
+	"github.com/penstockmq/penstock/bridge"
 	"github.com/penstockmq/penstock/broker"
 	"github.com/penstockmq/penstock/broker/listener"
 	"github.com/penstockmq/penstock/configs"
@@ -39,6 +41,7 @@ type server struct {
 	level     *slog.LevelVar
 	access    *access
 	channels  *channel.Channels
+	bridges   *bridge.Hook
 	broker    *broker.Broker
 	listeners []listener.Listener
 	admin     *admin.Server // nil if it is turned off
@@ -92,6 +95,12 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 	if s.broker, err = broker.New(broker.Options{
 		Limits: cfg.Limits, HideReasons: cfg.Auth.HideReasons, SysInterval: cfg.Sys.Interval,
 		Store: store.Store, Hooks: append([]hooks.Hook{s.channels}, s.access.hooks...), Log: s.log, Version: buildVersion(),
+	s.bridges = bridge.New(bridge.Options{
+		Bridges: cfg.Bridges, PacketMax: cfg.Limits.MaxPacketSize, SysInterval: cfg.Sys.Interval, Log: s.log,
+	})
+	if s.broker, err = broker.New(broker.Options{
+		Limits: cfg.Limits, HideReasons: cfg.Auth.HideReasons, SysInterval: cfg.Sys.Interval,
+		Store: store.Store, Hooks: append(slices.Clone(s.access.hooks), s.bridges), Log: s.log, Version: buildVersion(),
 	}); err != nil {
 		return s, errors.Join(explainStore(err), store.Close())
 	}
@@ -101,6 +110,7 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 		if s.admin, err = admin.Open(cfg.Admin, refused, store.operated(), s.log); err != nil {
 			return s, explain(err, cfg.Admin.Address)
 		}
+		s.admin.ServeBridges(bridges{s.bridges})
 	}
 	return s, nil
 }
@@ -163,6 +173,7 @@ func (s *server) start() {
 		})
 		s.log.Info("listening", "name", l.Name(), "type", s.config.Listeners[i].Type, "address", display(s.config.Listeners[i], l.Addr()))
 	}
+	s.bridges.Run()
 	if s.admin != nil {
 		s.admin.SetReady(true)
 		s.log.Info("listening", "name", "admin", "type", "http", "address", s.admin.Addr().String())
