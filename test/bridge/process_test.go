@@ -1,0 +1,142 @@
+package bridge
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// program is the broker, built once.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "penstock-bridge-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "penstock")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/penstock")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", build, err, out)
+	}
+	return path, nil
+})
+
+// TestMain removes the program.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built {
+		if path, err := program(); err == nil {
+			os.RemoveAll(filepath.Dir(path))
+		}
+	}
+	os.Exit(code)
+}
+
+var built bool
+
+// A process is a broker that can be killed.
+type process struct {
+	t       testing.TB
+	name    string
+	folder  string
+	config  string
+	prefix  []string // command in front, to run it somewhere else
+	address string   // host:port of MQTT
+	admin   string
+
+	mu  sync.Mutex // guards what follows
+	cmd *exec.Cmd
+	log lockedBuffer
+}
+
+// startProcess starts a broker with a configuration, to which listeners, storage and admin are added.
+func startProcess(t testing.TB, p *process, bridges string) *process {
+	t.Helper()
+	built = true
+	p.t = t
+	if p.address == "" {
+		p.address, p.admin = freeAddress(t), freeAddress(t)
+	}
+	p.folder = t.TempDir()
+	p.config = filepath.Join(p.folder, "penstock.yaml")
+	yaml := fmt.Sprintf("listeners: [{name: tcp, type: tcp, address: %q}]\nauth: {anonymous: always}\nstorage: {path: %q}\n"+
+		"admin: {address: %q, token: secret}\nsys: {interval: 0s}\n%s", p.address, filepath.Join(p.folder, "data"), p.admin, bridges)
+	if err := os.WriteFile(p.config, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", p.name, p.log.tail())
+		}
+	})
+	return p
+}
+
+func (p *process) start() {
+	p.t.Helper()
+	path, err := program()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	args := append(append([]string{}, p.prefix...), path, "serve", "--config", p.config)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stderr = &p.log
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.mu.Lock()
+	p.cmd = cmd
+	p.mu.Unlock()
+}
+
+// reachable waits until it takes connections.
+func (p *process) reachable() {
+	p.t.Helper()
+	await(p.t, p.name+" reachable", func() bool {
+		c, err := net.DialTimeout("tcp", p.address, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// kill ends it at once, as kill -9 does.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.cmd.Wait()         // killed
+	p.cmd = nil
+}
+
+// A lockedBuffer keeps the end of what a process says.
+type lockedBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.b.Bytes()
+	return string(text[max(0, len(text)-8000):])
+}
