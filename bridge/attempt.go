@@ -115,6 +115,10 @@ func (l *link) connect(ctx context.Context, t target) (*crossing, remote, error)
 			o.version = packet.V311
 			continue
 		}
+		if errors.Is(err, errVersion) && o.version == packet.V311 && o.bridgeBit {
+			o.bridgeBit = false // it takes the protocol level for one that it does not know
+			continue
+		}
 		if err != nil {
 			delete(l.versions, t.name)
 			return nil, nil, err

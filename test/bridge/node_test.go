@@ -139,10 +139,13 @@ func (n *node) await(what string, is func() bool) {
 	await(n.t, n.name+": "+what, is)
 }
 
+// pollInterval is how often is looked at what nothing tells of.
+const pollInterval = 5 * time.Millisecond
+
 // await waits for something that nothing tells of.
 func await(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	late := time.After(patience)
 	for !is() {
