@@ -172,7 +172,7 @@ func (c *crossing) turn() (time.Duration, error) {
 		return wait, nil
 	}
 	if c.link.box.excess() {
-		if err := c.trim(); err != nil {
+		if err := c.link.trim(); err != nil {
 			return 0, err
 		}
 	}
@@ -390,15 +390,6 @@ func (c *crossing) passOn() error {
 		c.link.countSent(1, int64(m.Size()))
 	}
 	return nil
-}
-
-// trim drops the oldest messages that are not on their way.
-func (c *crossing) trim() error {
-	after, err := c.link.trimFrom(max(c.next, c.link.high+1))
-	if c.next > c.link.high {
-		c.next = max(c.next, after)
-	}
-	return err
 }
 
 // announce tells the other broker's clients of the link.

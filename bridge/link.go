@@ -220,7 +220,7 @@ func (l *link) wait(ctx context.Context, d time.Duration) {
 }
 
 func (l *link) trimIdle() {
-	if _, err := l.trimFrom(l.head); err != nil {
+	if err := l.trim(); err != nil {
 		l.report("queue", err.Error())
 	}
 }
@@ -314,21 +314,23 @@ func (l *link) drop(q hooks.Queued, reason, why string) {
 	l.finish([]finished{{q.Number, int64(q.Message.Size())}})
 }
 
-// trimFrom drops messages from a number on until the queue is within its limits. It returns the first that it left.
-func (l *link) trimFrom(number uint64) (uint64, error) {
+// trim drops the oldest messages that were not sent, until the queue is within its limits.
+func (l *link) trim() error {
+	number := l.high + 1
 	for l.box.excess() {
-		read, after, err := l.box.read(nil, number, number > l.high, 64, readBytes)
+		read, after, err := l.box.read(nil, number, true, 64, readBytes)
 		if err != nil || len(read) == 0 {
-			return number, err
+			return err
 		}
 		for _, q := range read {
 			if !l.box.excess() {
-				return q.Number, nil
+				return nil
 			}
 			l.counts.drop(dropFull, 1)
 			l.finish([]finished{{q.Number, int64(q.Message.Size())}})
+			l.high = q.Number // what is in memory behind it was not sent either
 		}
 		number = after
 	}
-	return number, nil
+	return nil
 }

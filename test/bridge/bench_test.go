@@ -40,28 +40,18 @@ func benchEdge(b *testing.B, version string, qos byte) {
 		b.Fatal(err)
 	}
 	defer sink.close()
-	arrived := make(chan int, 1) // a session that lasts: the hub acknowledges what is on disk
-	go func() { arrived <- drain(sink, b.N) }()
+	arrived := make(chan error, 1) // a session that lasts: the hub acknowledges what is on disk
+	subscribed := make(chan struct{})
+	go func() { arrived <- drain(sink, b.N, func() { close(subscribed) }) }()
+	<-subscribed
 	begin := time.Now()
 	b.ResetTimer()
-	var busy sync.WaitGroup
-	for i := range benchPublishers {
-		n := b.N / benchPublishers
-		if i < b.N%benchPublishers {
-			n++
-		}
-		busy.Go(func() {
-			if err := pour(edge.address, i, n, qos); err != nil {
-				b.Error(err)
-			}
-		})
-	}
-	busy.Wait()
+	pourAll(b, edge.address, b.N, qos)
 	taken := time.Since(begin)
-	n := <-arrived
+	err := <-arrived
 	b.StopTimer()
-	if n != b.N {
-		b.Errorf("%d of %d arrived", n, b.N)
+	if err != nil {
+		b.Error(err)
 	}
 	b.ReportMetric(float64(b.N)/time.Since(begin).Seconds(), "msg/s")
 	b.ReportMetric(float64(b.N)/taken.Seconds(), "accepted/s")
@@ -69,35 +59,64 @@ func benchEdge(b *testing.B, version string, qos byte) {
 	b.ReportMetric(hub.cpu(b)/float64(b.N)*1e6, "hub-µs/msg")
 }
 
+// pourAll publishes n messages from all publishers.
+func pourAll(t testing.TB, address string, n int, qos byte) {
+	t.Helper()
+	var busy sync.WaitGroup
+	for i := range benchPublishers {
+		own := n / benchPublishers
+		if i < n%benchPublishers {
+			own++
+		}
+		busy.Go(func() {
+			if err := pour(address, i, own, qos); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	busy.Wait()
+}
+
 // drain is a session at the hub that outlives its connection: what it acknowledges was on disk there.
-func drain(w *wire, want int) int {
+func drain(w *wire, want int, subscribed func()) error {
 	subscribe := append([]byte{0x82, 12, 0, 1, 0, 0, 6}, "load/#\x01"...)
 	if _, err := w.conn.Write(subscribe); err != nil {
-		return 0
+		return err
 	}
+	next := map[string]uint64{} // each topic has one publisher, who counts
 	r, out := bufio.NewReaderSize(w.conn, 1<<20), bufio.NewWriterSize(w.conn, 64<<10)
 	var body, answer []byte
 	for got := 0; got < want; {
 		head, rest, err := readFrame(w.conn, r, body)
 		if err != nil {
-			return got
+			return fmt.Errorf("after %d of %d: %w", got, want, err)
 		}
-		if body = rest; packet.TypeOf(head) != packet.PUBLISH {
+		body = rest
+		switch packet.TypeOf(head) {
+		case packet.SUBACK:
+			subscribed()
+			continue
+		case packet.PUBLISH:
+		default:
 			continue
 		}
 		got++
 		at := 2 + int(binary.BigEndian.Uint16(body))
+		if name, k := string(body[2:at]), binary.BigEndian.Uint64(body[len(body)-benchPayload:]); k != next[name] {
+			return fmt.Errorf("%s: %d where %d is next", name, k, next[name])
+		}
+		next[string(body[2:at])]++
 		answer = packet.AppendAck(answer[:0], packet.PUBACK, packet.V5, packet.Ack{ID: binary.BigEndian.Uint16(body[at:])})
 		if _, err := out.Write(answer); err != nil {
-			return got
+			return err
 		}
 		if r.Buffered() == 0 {
 			if err := out.Flush(); err != nil {
-				return got
+				return err
 			}
 		}
 	}
-	return want
+	return nil
 }
 
 // readFrame reads one packet into a buffer that may be used again.
@@ -146,6 +165,7 @@ func pour(address string, i, n int, qos byte) error {
 			}
 		}
 		o.ID = uint16(k%65535) + 1
+		binary.BigEndian.PutUint64(o.Payload, uint64(k))
 		frame = packet.AppendPublish(frame[:0], packet.V5, &o)
 		if _, err := out.Write(frame); err != nil {
 			return err

@@ -32,6 +32,7 @@ type node struct {
 	address string // host:port, the same after a restart
 	limits  func(*configs.Limits)
 	bridges []configs.Bridge
+	lookup  func(ctx context.Context, service, name string) ([]*net.SRV, error)
 
 	broker   *broker.Broker
 	hook     *bridge.Hook
@@ -43,9 +44,19 @@ type node struct {
 // startNode starts a broker that is stopped when the test ends.
 func startNode(t testing.TB, name string, bridges ...configs.Bridge) *node {
 	t.Helper()
-	n := &node{t: t, name: name, address: freeAddress(t), bridges: bridges}
+	return begin(&node{t: t, name: name, address: freeAddress(t), bridges: bridges})
+}
+
+// startStored starts one with its data on disk.
+func startStored(t testing.TB, name string, bridges ...configs.Bridge) *node {
+	t.Helper()
+	return begin(&node{t: t, name: name, address: freeAddress(t), bridges: bridges, folder: t.TempDir()})
+}
+
+func begin(n *node) *node {
+	n.t.Helper()
 	n.start()
-	t.Cleanup(n.stop)
+	n.t.Cleanup(n.stop)
 	return n
 }
 
@@ -68,7 +79,7 @@ func (n *node) start() {
 		n.limits(&limits)
 	}
 	var err error
-	n.hook = bridge.New(bridge.Options{Bridges: n.bridges, PacketMax: limits.MaxPacketSize, Log: log})
+	n.hook = bridge.New(bridge.Options{Bridges: n.bridges, PacketMax: limits.MaxPacketSize, Log: log, Lookup: n.lookup})
 	if n.broker, err = broker.New(broker.Options{
 		Limits: limits, Store: n.store(), Hooks: []hooks.Hook{n.hook, openDoor{}}, Log: log, Version: "test",
 	}); err != nil {
@@ -204,9 +215,20 @@ type user struct {
 // connect makes a client that is gone when the test ends.
 func connect(t testing.TB, address, id string) *user {
 	t.Helper()
+	return connectAs(t, address, id, true)
+}
+
+// connectDurable makes one whose session outlives its connection.
+func connectDurable(t testing.TB, address, id string) *user {
+	t.Helper()
+	return connectAs(t, address, id, false)
+}
+
+func connectAs(t testing.TB, address, id string, clean bool) *user {
+	t.Helper()
 	u := &user{t: t}
 	u.client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + address).SetClientID(id).SetProtocolVersion(4).
-		SetAutoReconnect(false).SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
+		SetAutoReconnect(false).SetCleanSession(clean).SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		u.got = append(u.got, m)

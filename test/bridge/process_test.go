@@ -3,7 +3,7 @@ package bridge
 import (
 	"bytes"
 	"fmt"
-	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,15 +97,17 @@ func (p *process) start() {
 	p.mu.Unlock()
 }
 
-// reachable waits until it takes connections.
+// reachable waits until it takes clients.
 func (p *process) reachable() {
 	p.t.Helper()
-	await(p.t, p.name+" reachable", func() bool {
-		c, err := net.DialTimeout("tcp", p.address, time.Second)
-		if err == nil {
-			c.Close()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	await(p.t, p.name+" ready", func() bool {
+		answer, err := client.Get("http://" + p.admin + "/readyz")
+		if err != nil {
+			return false
 		}
-		return err == nil
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
 	})
 }
 
