@@ -72,7 +72,7 @@ func (l *link) watchBetter(ctx context.Context, better []target, cancel context.
 		case <-tick.C:
 		}
 		for i := range better {
-			probe, stop := context.WithTimeout(ctx, answerTimeout)
+			probe, stop := context.WithTimeout(ctx, l.config.AnswerTimeout)
 			socket, err := better[i].dial(probe)
 			stop()
 			if err == nil {
@@ -147,7 +147,7 @@ func (l *link) optionsFor(t target) (*options, error) {
 		target: t, version: version, clientID: l.clientID, username: username, password: password,
 		keepAlive: uint16(l.config.KeepAlive / time.Second), durable: l.config.Session != configs.SessionClean,
 		bridgeBit: l.config.BridgeBit, broker: l.hook.broker, stateTopic: l.stateTopic, packetMax: l.hook.packetMax,
-		window: l.inboundMax(), timeout: answerTimeout,
+		window: l.inboundMax(), timeout: l.config.AnswerTimeout,
 	}, nil
 }
 

@@ -122,5 +122,5 @@ func (t *throttle) take(now time.Time) time.Duration {
 		t.tokens--
 		return 0
 	}
-	return time.Duration((1 - t.tokens) / t.rate * float64(time.Second))
+	return 1 + time.Duration((1-t.tokens)/t.rate*float64(time.Second)) // never 0, which is yes
 }

@@ -491,7 +491,7 @@ func (c *crossing) subscribe(ctx context.Context) error {
 	if len(filters) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.link.config.AnswerTimeout)
 	defer cancel()
 	codes, err := c.subscribeServing(ctx, filters)
 	if err != nil {

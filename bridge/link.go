@@ -14,9 +14,6 @@ import (
 	"github.com/penstockmq/penstock/hooks"
 )
 
-// answerTimeout is how long the other broker may take to answer CONNECT or SUBSCRIBE, or to take what is written.
-const answerTimeout = 20 * time.Second
-
 // A link is one bridge as it runs: it connects, again and again, and moves messages while it is connected.
 type link struct {
 	// Fixed when newLink returns.

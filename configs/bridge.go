@@ -42,9 +42,11 @@ type Bridge struct {
 
 	Start       string        `mapstructure:"start"`        // automatic, or lazy: connected while there is something to send
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"` // lazy: disconnect after that
-	RetryMin    time.Duration `mapstructure:"retry_min"`    // wait before the first attempt to connect again; doubles, with jitter, up to
-	RetryMax    time.Duration `mapstructure:"retry_max"`    //
-	FailBack    time.Duration `mapstructure:"fail_back"`    // how often a better address is tried; 0 is never
+	// AnswerTimeout is how long the other broker may take to answer, or to take what is written.
+	AnswerTimeout time.Duration `mapstructure:"answer_timeout"`
+	RetryMin      time.Duration `mapstructure:"retry_min"` // wait before the first attempt to connect again; doubles, with jitter, up to
+	RetryMax      time.Duration `mapstructure:"retry_max"` //
+	FailBack      time.Duration `mapstructure:"fail_back"` // how often a better address is tried; 0 is never
 
 	MaxInflight      uint16        `mapstructure:"max_inflight"`       // unacknowledged messages on the link
 	MaxQueueMessages int           `mapstructure:"max_queue_messages"` // waiting for the other broker
@@ -100,7 +102,7 @@ const (
 func DefaultBridge() Bridge {
 	return Bridge{
 		Version: VersionAuto, KeepAlive: 30 * time.Second, Session: "durable", BridgeBit: true,
-		Start: "automatic", IdleTimeout: time.Minute, RetryMin: time.Second, RetryMax: 2 * time.Minute, FailBack: time.Minute,
+		Start: "automatic", IdleTimeout: time.Minute, AnswerTimeout: 20 * time.Second, RetryMin: time.Second, RetryMax: 2 * time.Minute, FailBack: time.Minute,
 		MaxInflight: 1000, MaxQueueMessages: 10_000_000, MaxQueueBytes: 4 << 30, OnFull: FullReject,
 	}
 }

@@ -31,6 +31,7 @@ type node struct {
 	folder  string // of its store; empty keeps everything in memory
 	address string // host:port, the same after a restart
 	limits  func(*configs.Limits)
+	listens *configs.Listener // instead of TCP
 	bridges []configs.Bridge
 	lookup  func(ctx context.Context, service, name string) ([]*net.SRV, error)
 
@@ -85,7 +86,11 @@ func (n *node) start() {
 	}); err != nil {
 		n.t.Fatal(err)
 	}
-	cfg := configs.Listener{Name: "tcp", Type: "tcp", Address: n.address, ProxyProtocol: "off"}
+	cfg := configs.Listener{Name: "tcp", Type: "tcp", ProxyProtocol: "off"}
+	if n.listens != nil {
+		cfg = *n.listens
+	}
+	cfg.Address = n.address
 	if n.listener, err = listener.Open(cfg, listener.Options{Log: log, MaxPacketSize: limits.MaxPacketSize}); err != nil {
 		n.t.Fatal(err)
 	}
