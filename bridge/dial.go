@@ -97,11 +97,18 @@ func spelledOut(ctx context.Context, address string, lookup resolver) ([]string,
 // credentialsOf reads who the bridge is for the other broker.
 func credentialsOf(b *configs.Bridge) (username, password string, err error) {
 	username, password = b.Username, b.Password
-	if b.UsernameEnv != "" {
-		username = os.Getenv(b.UsernameEnv)
-	}
-	if b.PasswordEnv != "" {
-		password = os.Getenv(b.PasswordEnv)
+	for _, v := range []struct {
+		name string
+		to   *string
+	}{{b.UsernameEnv, &username}, {b.PasswordEnv, &password}} {
+		if v.name == "" {
+			continue
+		}
+		text, ok := os.LookupEnv(v.name)
+		if !ok { // here and not when the file is read: other commands read it too, with another environment
+			return "", "", fmt.Errorf("the environment variable %s is not set", v.name)
+		}
+		*v.to = text
 	}
 	if b.PasswordFile != "" {
 		text, err := os.ReadFile(b.PasswordFile)

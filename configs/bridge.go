@@ -3,7 +3,6 @@ package configs
 import (
 	"fmt"
 	"net/url"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -278,11 +277,6 @@ func (b bridgeCheck) checkCredentials() error {
 	}
 	if given > 0 && b.Username == "" && b.UsernameEnv == "" {
 		return b.mistake("password", "expected a username with it")
-	}
-	for _, v := range []struct{ key, name string }{{"username_env", b.UsernameEnv}, {"password_env", b.PasswordEnv}} {
-		if _, ok := os.LookupEnv(v.name); v.name != "" && !ok {
-			return b.mistake(v.key, "expected the name of an environment variable that is set, got %q", v.name)
-		}
 	}
 	if b.PasswordFile != "" {
 		if err := checkReadable(b.PasswordFile); err != nil {

@@ -48,10 +48,10 @@ func run(m *testing.M) int {
 var listening = regexp.MustCompile(`msg=listening .*type=(tcp|ws|http) address=(\S+)`)
 
 // startBroker runs the broker for one test and returns its addresses by the type of listener.
-func startBroker(t *testing.T) map[string]string {
+func startBroker(t *testing.T, args ...string) map[string]string {
 	t.Helper()
-	c := exec.Command(program, "serve", "--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0/mqtt",
-		"--admin-address", "127.0.0.1:0")
+	c := exec.Command(program, append([]string{"serve", "--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0/mqtt",
+		"--admin-address", "127.0.0.1:0"}, args...)...)
 	c.Dir = t.TempDir()
 	log, err := c.StderrPipe()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstockmq/penstock/bridge"
 	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/hooks"
 )
@@ -36,7 +37,13 @@ func TestOperations(t *testing.T) {
 			t.Errorf("the reason %s is missing", reason)
 		}
 	}
-	at := startBroker(t)
+	for _, reason := range bridge.DropReasons {
+		if !named[reason] {
+			t.Errorf("the reason %s of bridges is missing", reason)
+		}
+	}
+	// A bridge, so that its metrics are there; it leads nowhere.
+	at := startBroker(t, "--config", save(t, "penstock.yaml", "bridges: [{name: none, address: 'tcp://127.0.0.1:1', topics: [{filter: x}]}]\n"))
 	exist := make(map[string]bool)
 	for _, topic := range sysTopics(t, at["tcp"]) {
 		exist[topic] = true
@@ -91,6 +98,9 @@ func sysTopics(t *testing.T, address string) (topics []string) {
 	out := output(t, "", nil, program, "sub", "--url", "mqtt://"+address, "-t", "$SYS/#", "-F", "%t", "-W", "1")
 	for line := range strings.Lines(out) {
 		topic := strings.TrimSuffix(strings.TrimPrefix(line, "$SYS/broker/"), "\n")
+		if strings.HasPrefix(topic, "$SYS/bridges/") {
+			continue
+		}
 		if !strings.HasPrefix(topic, "publish/messages/dropped/") && !average.MatchString(topic) {
 			topics = append(topics, topic)
 		}
