@@ -2,6 +2,7 @@
 # make race    the tests again and again under the race detector, in random order
 # make fuzz    each fuzz target for FUZZTIME
 # make crash   KILLS kills of the broker under load; make powercut, CUTS power cuts; make crash-bites, their proof
+# make bridge-faults   FAULTS faults of links and brokers under load; make bridge-backlog, BACKLOG messages that wait for a link
 # make guard   what a delivery allocates, and its time as a ratio to a fixed loop; part of make test
 # make bench   this broker beside mosquitto and what else is installed; writes the tables of docs/performance.md. About half an
 #              hour, on a machine that does nothing else; goes on where it was interrupted:
@@ -16,6 +17,8 @@ FUZZTIME ?= 10m
 ROUNDS   ?= 5
 KILLS    ?= 500
 CUTS     ?= 200
+FAULTS   ?= 200
+BACKLOG  ?= 2000000
 BENCH    ?=
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -29,7 +32,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The version comes from VERSION, so a checkout whose owner git distrusts builds too.
 BUILD := $(GO) build -buildvcs=false
 
-.PHONY: test setup check build guard race crash powercut crash-bites fuzz bench benchmarks spec dist image-root clean
+.PHONY: test setup check build guard race crash powercut crash-bites bridge-faults bridge-backlog fuzz bench benchmarks spec dist image-root clean
 
 # The last lines are go test's own.
 test: setup check build guard
@@ -68,6 +71,13 @@ powercut:
 
 crash-bites:
 	BITES=1 $(GO) test -count=1 -v -timeout 2h -run 'Fault|WithoutSync' ./test/crash
+
+# Edge and hub, and three hosts, under load while links are cut and brokers killed; and a week without a link.
+bridge-faults:
+	FAULTS=$(FAULTS) $(GO) test -count=1 -v -timeout 2h -run '^(TestFaults|TestThreeHosts)$$' ./test/bridge
+
+bridge-backlog:
+	BACKLOG=$(BACKLOG) $(GO) test -count=1 -v -timeout 1h -run '^TestBacklog$$' ./test/bridge
 
 fuzz:
 	@for package in $$($(GO) list ./...); do \

@@ -53,6 +53,10 @@ type side struct {
 	acked     []atomic.Int64 // for each publisher: messages acknowledged, 1 to n
 }
 
+func newSide(p *process, below string, c *collector) *side {
+	return &side{process: p, below: below, collector: c, acked: make([]atomic.Int64, 2*publishers)}
+}
+
 func testFaults(t *testing.T, version string, faults int) {
 	random := seeded(t)
 	hub := startProcess(t, &process{name: "hub"}, "")
@@ -76,8 +80,8 @@ func testFaults(t *testing.T, version string, faults int) {
 	defer collecting.Wait()
 	defer cancel()
 	sides := []*side{
-		{process: edge, below: "up", collector: newCollector(hub.address, "collector", "up/#"), acked: make([]atomic.Int64, 2*publishers)},
-		{process: hub, below: "down", collector: newCollector(edge.address, "collector", "down/#"), acked: make([]atomic.Int64, 2*publishers)},
+		newSide(edge, "up", newCollector(hub.address, "collector", "up/#")),
+		newSide(hub, "down", newCollector(edge.address, "collector", "down/#")),
 	}
 	for _, s := range sides {
 		subscribed := make(chan struct{})
@@ -124,7 +128,7 @@ func warmUp(t *testing.T, sides []*side) {
 
 // publish publishes 1, 2, 3 ... until ctx ends.
 func (s *side) publish(ctx context.Context, t *testing.T, i int) {
-	w := wire{address: s.process.address, id: fmt.Sprintf("publisher-%d", i)}
+	w := wire{address: s.process.address, id: fmt.Sprintf("publisher-%d", i), dialer: s.process.dialer}
 	defer w.close()
 	for n := 1; ctx.Err() == nil; n++ {
 		err := w.publish(ctx, s.topic(i), uint16(n%65535)+1, strconv.Itoa(n), qosOf(i))

@@ -2,7 +2,9 @@ package bridge
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -49,6 +51,7 @@ type process struct {
 	prefix  []string // command in front, to run it somewhere else
 	address string   // host:port of MQTT
 	admin   string
+	dialer  dialer // that reaches it; nil dials from here
 
 	mu  sync.Mutex // guards what follows
 	cmd *exec.Cmd
@@ -100,7 +103,11 @@ func (p *process) start() {
 // reachable waits until it takes clients.
 func (p *process) reachable() {
 	p.t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	transport := &http.Transport{DisableKeepAlives: true}
+	if p.dialer != nil {
+		transport.DialContext = func(_ context.Context, _, address string) (net.Conn, error) { return p.dialer(address) }
+	}
+	client := &http.Client{Transport: transport, Timeout: time.Second}
 	await(p.t, p.name+" ready", func() bool {
 		answer, err := client.Get("http://" + p.admin + "/readyz")
 		if err != nil {
