@@ -43,12 +43,15 @@ func (l *link) attempt(ctx context.Context, at int) (outcome, error) {
 	go l.watchPause(ctx, cancel)
 	err = c.serve(ctx)
 	r.close()
-	l.head = c.end()
+	low, first := c.end()
+	l.head, l.suspicion.largest = low, max(l.suspicion.largest, c.largest)
+	moved := l.counts.sent.Load()+l.counts.received.Load() != before
+	l.dropPoison(c.terms.version, err, moved, first)
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, errStopped) {
 		err = cause
 	}
 	return outcome{
-		at: at, connected: true, moved: l.counts.sent.Load()+l.counts.received.Load() != before, // where it was is tried first
+		at: at, connected: true, moved: moved, // where it was is tried first
 	}, err
 }
 

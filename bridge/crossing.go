@@ -41,6 +41,7 @@ type crossing struct {
 	mu       sync.Mutex // guards what follows
 	window   window
 	done     []finished
+	largest  int64    // size of what was acknowledged
 	pubrecs  []uint64 // numbers whose PUBREC came
 	pubrels  []uint64 // numbers whose PUBREC is on disk
 	complete []uint16 // identifiers whose PUBREL is on disk
@@ -62,7 +63,7 @@ func newCrossing(l *link, target string) *crossing {
 func (c *crossing) begin(r remote) {
 	c.remote, c.terms = r, r.terms()
 	c.mu.Lock()
-	c.window.max = min(c.window.max, c.terms.receiveMaximum) // [MQTT5-3.3.4-7]
+	c.window.max = c.link.suspicion.windowMax(min(c.window.max, c.terms.receiveMaximum)) // [MQTT5-3.3.4-7]
 	c.mu.Unlock()
 	if c.terms.version != packet.V5 && len(c.link.rules.out) > 0 {
 		c.link.hook.twins.open(c.link.way())
@@ -70,20 +71,22 @@ func (c *crossing) begin(r remote) {
 	c.next, c.old = c.link.head, max(c.link.suspect, c.link.high)
 }
 
-// end is called when the remote is closed, and nothing more can arrive. It returns the first number that is to be sent again.
-func (c *crossing) end() uint64 {
+// end is called when the remote is closed, and nothing more can arrive. It returns the first number that
+// is to be sent again, and its flight if it has one.
+func (c *crossing) end() (low uint64, first *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link.finish(c.done)
 	c.done = nil
-	low := c.next
+	low = c.next
 	if len(c.window.flights) > 0 {
-		low = min(low, c.window.flights[0].number)
+		first = &c.window.flights[0]
+		low = min(low, first.number)
 	}
 	if c.retry > 0 {
 		low = min(low, c.retry)
 	}
-	return low
+	return low, first
 }
 
 // lost implements peer.
@@ -442,6 +445,7 @@ func (c *crossing) acknowledged(t packet.Type, id uint16, code packet.Code) {
 
 func (c *crossing) doneLocked(f *flight) {
 	c.done = append(c.done, finished{f.number, f.size})
+	c.largest = max(c.largest, f.size)
 	c.window.end(f)
 }
 

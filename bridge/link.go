@@ -29,11 +29,12 @@ type link struct {
 	stopped    chan struct{}
 
 	// Only the goroutine that runs the link touches these.
-	head     uint64                    // first number that is not done
-	high     uint64                    // last number that was sent since the start
-	suspect  uint64                    // last number that may have been sent before the start
-	releases map[uint64]bool           // numbers of QoS 2 whose PUBREC came
-	versions map[string]packet.Version // that a target was found to speak
+	head      uint64 // first number that is not done
+	high      uint64 // last number that was sent since the start
+	suspect   uint64 // last number that may have been sent before the start
+	suspicion suspicion
+	releases  map[uint64]bool           // numbers of QoS 2 whose PUBREC came
+	versions  map[string]packet.Version // that a target was found to speak
 
 	saving sync.WaitGroup // for the store
 	taken  taken

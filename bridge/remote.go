@@ -92,6 +92,8 @@ const stateQoS = 1
 // errVersion tells that the other broker does not speak the version.
 var errVersion = errors.New("the other broker refuses the protocol version")
 
+var errClosed = errors.New("the other side closed the connection")
+
 // A refusal is another broker's answer that it does not want something.
 type refusal struct {
 	operation string

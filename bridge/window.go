@@ -14,7 +14,7 @@ const (
 )
 
 // identifierOf is the packet identifier of a message of the queue. It needs no memory, and so outlives a restart.
-func identifierOf(number uint64) uint16 { return uint16(number%identifiers) + 1 }
+func identifierOf(number uint64) uint16 { return uint16((number-1)%identifiers) + 1 }
 
 // A step is how far the exchange of a message is.
 type step byte

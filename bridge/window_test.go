@@ -26,7 +26,7 @@ func seeded(t *testing.T) *rand.Rand {
 // Identifiers are never 0, and every one of them comes once in 65535 messages.
 func TestIdentifiers(t *testing.T) {
 	seen := make(map[uint16]bool)
-	for n := uint64(1 << 40); n < 1<<40+identifiers; n++ {
+	for n := uint64(1<<40 + 1); n <= 1<<40+identifiers; n++ {
 		id := identifierOf(n)
 		if id == 0 || seen[id] {
 			t.Fatalf("message %d has identifier %d", n, id)
@@ -41,7 +41,7 @@ func TestWindowAgainstAMap(t *testing.T) {
 	random := seeded(t)
 	w := window{max: 50}
 	simple := make(map[uint16]uint64)
-	number := random.Uint64N(100_000)
+	number := 1 + random.Uint64N(100_000)
 	for range 200_000 {
 		if random.IntN(2) == 0 {
 			next := number + 1

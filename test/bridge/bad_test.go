@@ -272,6 +272,26 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+// With MQTT 3.1.1 another broker can only close the connection for a message that is too large for it. Such a message is dropped after
+// a few, and the next arrives.
+func TestTooLargeWithoutAWord(t *testing.T) {
+	hub := begin(&node{t: t, name: "hub", address: freeAddress(t), limits: func(l *configs.Limits) { l.MaxPacketSize = 1024 }})
+	b := bridgeTo("hub", hub.address, rule("#", configs.DirectionOut))
+	b.Version = configs.Version311
+	edge := startNode(t, "edge", b)
+	edge.connected()
+	sub, u := connect(t, hub.address, "sub"), connect(t, edge.address, "u")
+	sub.subscribe("#", 2)
+	u.publish("first", "x", 1)
+	sub.wants(1)
+	u.publish("big", strings.Repeat("x", 10_000), 1)
+	u.publish("small", "y", 1)
+	sub.wants(2)
+	if s := edge.status("hub"); s.Dropped["packet_too_large"] != 1 {
+		t.Errorf("dropped %v", s.Dropped)
+	}
+}
+
 // A bridge to the broker itself is refused.
 func TestBridgeToItself(t *testing.T) {
 	n := startNode(t, "n")
