@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"reflect"
 	"slices"
@@ -179,6 +180,9 @@ func (c *Config) completeBridges(src sources) error {
 		if err := check.run(); err != nil {
 			return err
 		}
+		if err := check.checkElsewhere(c.Listeners); err != nil {
+			return err
+		}
 		if first, twice := names[check.Name]; twice {
 			return check.mistake("name", "expected a name of its own, %q is that of bridges[%d]", check.Name, first)
 		}
@@ -247,6 +251,42 @@ func checkBridgeAddress(text string) error {
 		return fmt.Errorf("expected a URL without user and password: there are keys for them")
 	}
 	return nil
+}
+
+// checkElsewhere refuses addresses at which this broker listens itself: messages would be mapped onto themselves.
+func (b bridgeCheck) checkElsewhere(listeners []Listener) error {
+	for i, target := range b.Targets() {
+		u, err := url.Parse(target)
+		if err != nil || u.Port() == "" {
+			continue // unix, srv, or the usual port of another host
+		}
+		host := u.Hostname()
+		for k, l := range listeners {
+			if l.Type == "unix" {
+				continue
+			}
+			own, port, err := net.SplitHostPort(l.Address)
+			if err != nil || port != u.Port() || port == "0" || !isThisHost(host) || (own != "" && own != host && !isAny(own)) {
+				continue
+			}
+			key := "address"
+			if b.Address == "" {
+				key = fmt.Sprintf("addresses[%d]", i)
+			}
+			return b.mistake(key, "expected another broker: %s is listeners[%d] of this one", target, k)
+		}
+	}
+	return nil
+}
+
+func isThisHost(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func isAny(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsUnspecified()
 }
 
 func (b bridgeCheck) checkTimes() error {

@@ -135,6 +135,30 @@ func TestListenersFromTheEnvironment(t *testing.T) {
 	}
 }
 
+// What is left open of a bridge has its default, and a zero that was written stays.
+func TestBridgesAreCompleted(t *testing.T) {
+	c := load(t, write(t, "bridges:\n  - name: hub\n    address: tcp://h\n    keep_alive: 0s\n    bridge_bit: false\n    topics: [{filter: a, qos: 0}, {filter: b}]\n"))
+	want := DefaultBridge()
+	want.Name, want.Address, want.KeepAlive, want.BridgeBit = "hub", "tcp://h", 0, false
+	a, b := DefaultBridgeTopic(), DefaultBridgeTopic()
+	a.Filter, a.QoS, b.Filter = "a", 0, "b"
+	want.Topics = []BridgeTopic{a, b}
+	if !reflect.DeepEqual(c.Bridges, []Bridge{want}) {
+		t.Errorf("got %+v\nwant %+v", c.Bridges, want)
+	}
+	one, err := ParseBridge("hub", []byte("name: hub\naddress: tcp://h\nkeep_alive: 0s\nbridge_bit: false\ntopics: [{filter: a, qos: 0}, {filter: b}]\n"))
+	if err != nil || !reflect.DeepEqual(one, want) {
+		t.Errorf("alone: got %+v, %v", one, err)
+	}
+	for text, mistake := range map[string]string{
+		"": "hub: expected keys with values, got nothing", "- a": "hub:1: bridges[0]: expected keys with values, got a list",
+		"name: a\nadress: b\n": "hub:2: bridges[0].adress: unknown key; did you mean address", "a: [": "hub:1: expected YAML",
+	} {
+		_, err := ParseBridge("hub", []byte(text))
+		checkMistake(t, err, mistake)
+	}
+}
+
 // A section whose keys are all commented out, an alias and an empty file are no mistakes.
 func TestHarmlessFiles(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "---\n", "listeners:\nlimits:\n  # max_qos: 1\nlog:\n", "{}\n"} {

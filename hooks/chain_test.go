@@ -244,6 +244,29 @@ func TestOnPublishPassesTheChangedMessageOn(t *testing.T) {
 	}
 }
 
+// follower notes when a message is on its way.
+type follower struct {
+	probe
+	routed int
+}
+
+func (f *follower) Routed(*Client) { f.routed++; f.note("Routed") }
+
+// A follower is told, and another one too if it panics.
+func TestFollowersAreTold(t *testing.T) {
+	broken, second := &follower{probe: probe{name: "broken", panics: true}}, &follower{probe: probe{name: "second"}}
+	ch, err := NewChain(broken, second, &probe{name: "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	panicked := ""
+	ch.OnPanic(func(hook string, _ any, _ []byte) { panicked = hook })
+	ch.Routed(&Client{})
+	if broken.routed != 1 || second.routed != 1 || panicked != "broken" {
+		t.Errorf("told %d and %d times, %q panicked", broken.routed, second.routed, panicked)
+	}
+}
+
 // A subscribe interceptor can lower the QoS and nothing else.
 func TestOnSubscribeOnlyLowersQoS(t *testing.T) {
 	asked := Subscription{Filter: "f", QoS: 1, NoLocal: true, RetainHandling: 2, ID: 7}

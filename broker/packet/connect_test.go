@@ -42,6 +42,19 @@ func TestConnectDefaults(t *testing.T) {
 	wantEqual(t, "MQTT 5", *c, Connect{ProtocolName: "MQTT", Version: V5, ReceiveMaximum: 65535, RequestProblemInfo: true})
 }
 
+// The bit by which mosquitto's bridges say what they are is a remark, not another version.
+func TestConnectOfABridge(t *testing.T) {
+	for body, want := range map[string]Version{`s:MQTT 84 02 000a s:c`: V311, `s:MQIsdp 83 02 000a s:c`: V31} {
+		c, err := DecodeConnect(wire(body), Limits{})
+		if err != nil || !c.Bridge || c.Version != want {
+			t.Errorf("%s: %+v, %v", body, c, err)
+		}
+	}
+	if c, err := DecodeConnect(wire(`s:MQTT 04 02 000a s:c`), Limits{}); err != nil || c.Bridge {
+		t.Errorf("without it: %+v, %v", c, err)
+	}
+}
+
 // In MQTT 3.1 a user name that is announced but missing was not sent.
 func TestConnectMissingCredentials(t *testing.T) {
 	c, err := DecodeConnect(wire(`s:MQIsdp 03 c2 000a s:c s:u`), Limits{})

@@ -179,6 +179,29 @@ func (*stern) Provides(b byte) bool { return b == mochi.OnConnectAuthenticate }
 // OnConnectAuthenticate implements mochi.Hook.
 func (*stern) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return false }
 
+// A broker that takes a connection and then nothing more slows nobody here.
+func TestDeadRemoteSlowsNobody(t *testing.T) {
+	dead := startServer(t, func(c net.Conn) {
+		hello := make([]byte, 4096)
+		if _, err := c.Read(hello); err == nil {
+			_, _ = c.Write([]byte{0x20, 2, 0, 0}) // CONNACK, and not a byte more is read
+		}
+	})
+	b := bridgeTo("hub", dead, rule("#", configs.DirectionOut))
+	b.Version = configs.Version311
+	edge := startNode(t, "edge", b)
+	sub, u := connect(t, edge.address, "sub"), connect(t, edge.address, "u")
+	sub.subscribe("#", 1)
+	const n = 2000
+	for k := range n {
+		u.client.Publish("t", byte(k%2), false, strings.Repeat("x", 2000))
+	}
+	sub.wants(n)
+	if s := edge.status("hub"); s.QueueMessages < n/2 {
+		t.Errorf("%d messages in the queue", s.QueueMessages)
+	}
+}
+
 // A broker that does not know MQTT 5 is spoken to in 3.1.1.
 func TestFallsBack(t *testing.T) {
 	real := startNode(t, "hub")
