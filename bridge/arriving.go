@@ -17,6 +17,11 @@ func reservedHere(name string) bool {
 
 // arrived implements peer.
 func (c *crossing) arrived(m *incoming) {
+	c.door.RLock()
+	defer c.door.RUnlock()
+	if c.shut {
+		return
+	}
 	l := c.link
 	d := c.debts.owe(m.id, m.QoS)
 	size := int64(m.Size())
@@ -130,6 +135,11 @@ func (c *crossing) published(m *incoming, d *debt, taken *takenMessage, err erro
 // released implements peer. PUBCOMP leaves when the store has forgotten the identifier: the other broker may use it for a new message
 // then.
 func (c *crossing) released(id uint16) {
+	c.door.RLock()
+	defer c.door.RUnlock()
+	if c.shut {
+		return
+	}
 	if !c.link.taken.known(id) {
 		c.releasedBy(id, nil)
 		return

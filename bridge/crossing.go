@@ -36,7 +36,11 @@ type crossing struct {
 	old      uint64 // numbers up to here may have been sent over an earlier connection
 	read     []hooks.Queued
 	throttle *throttle
-	patience backoff // of a remote that has no room
+	patience backoff   // of a remote that has no room
+	until    time.Time // nothing is sent before, for the same reason
+
+	door sync.RWMutex // held for reading while something is taken in; taken before mu
+	shut bool         // guarded by door: nothing is taken in any more
 
 	mu       sync.Mutex // guards what follows
 	window   window
@@ -71,9 +75,13 @@ func (c *crossing) begin(r remote) {
 	c.next, c.old = c.link.head, max(c.link.suspect, c.link.high)
 }
 
-// end is called when the remote is closed, and nothing more can arrive. It returns the first number that
+// end is called when the remote is closed. What a client still hands over is not taken: nobody would acknowledge it. It returns the first number that
 // is to be sent again, and its flight if it has one.
 func (c *crossing) end() (low uint64, first *flight) {
+	c.debts.end() // who waits for room holds the door
+	c.door.Lock()
+	c.shut = true
+	c.door.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link.finish(c.done)
@@ -98,6 +106,7 @@ func (c *crossing) fail(err error) {
 	if !c.ended {
 		c.ended, c.why = true, err
 		close(c.over)
+		c.debts.end()
 	}
 }
 
@@ -192,7 +201,10 @@ func (c *crossing) settle() error {
 	done, pubrecs, pubrels, complete := c.done, c.pubrecs, c.pubrels, c.complete
 	c.done, c.pubrecs, c.pubrels, c.complete = nil, nil, nil, nil
 	c.mu.Unlock()
-	c.link.finish(done)
+	if len(done) > 0 {
+		c.link.finish(done)
+		c.patience.reset()
+	}
 	if len(pubrecs) > 0 {
 		c.link.saveReleased(pubrecs, func(err error) { c.pubrecsSaved(pubrecs, err) })
 	}
@@ -238,15 +250,16 @@ func (c *crossing) pubrecsSaved(numbers []uint64, err error) {
 func (c *crossing) waitForRoom() (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.retry == 0 {
-		return 0, false
+	if c.retry != 0 {
+		if c.window.count > 0 {
+			return forever, true
+		}
+		c.next, c.retry = c.retry, 0
+		c.window.reset()
+		c.until = time.Now().Add(c.patience.wait())
 	}
-	if c.window.count > 0 {
-		return forever, true
-	}
-	c.next, c.retry = c.retry, 0
-	c.window.reset()
-	return c.patience.wait(), true
+	left := time.Until(c.until)
+	return left, left > 0
 }
 
 // pump sends messages of the queue while the window has room. It returns how long the rate limit wants to wait.
@@ -492,12 +505,25 @@ func (c *crossing) subscribe(ctx context.Context) error {
 		}
 	}
 	c.link.refuse(nil)
+	ctx, cancel := context.WithTimeout(ctx, c.link.config.AnswerTimeout)
+	defer cancel()
+	gone, err := c.link.noteFilters(c, filters)
+	if err != nil {
+		return err
+	}
+	if len(gone) > 0 {
+		if err := c.serving(func() error { return c.remote.unsubscribe(ctx, gone) }); err != nil {
+			return err
+		}
+	}
 	if len(filters) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.link.config.AnswerTimeout)
-	defer cancel()
-	codes, err := c.subscribeServing(ctx, filters)
+	var codes []packet.Code
+	err = c.serving(func() (err error) {
+		codes, err = c.remote.subscribe(ctx, filters)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -512,17 +538,14 @@ func (c *crossing) subscribe(ctx context.Context) error {
 	return nil
 }
 
-// subscribeServing answers the other broker while SUBACK is awaited: it may send what its session held before.
-func (c *crossing) subscribeServing(ctx context.Context, filters []subscription) (codes []packet.Code, err error) {
-	answered := make(chan struct{})
-	go func() {
-		defer close(answered)
-		codes, err = c.remote.subscribe(ctx, filters)
-	}()
+// serving asks the other broker something, and answers it meanwhile: it may send what its session held before.
+func (c *crossing) serving(ask func() error) error {
+	answered := make(chan error, 1)
+	go func() { answered <- ask() }()
 	for {
 		select {
-		case <-answered:
-			return codes, err
+		case err := <-answered:
+			return err
 		case <-c.signal:
 			if failed := c.settle(); failed != nil {
 				c.fail(failed)
@@ -530,7 +553,7 @@ func (c *crossing) subscribeServing(ctx context.Context, filters []subscription)
 		case <-c.over:
 			c.remote.close()
 			<-answered
-			return nil, c.why
+			return c.why
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // A gate stands between paho.mqtt.golang and the connection, and keeps the exchanges of QoS 1 and 2 to itself: the acknowledgements
 // that arrive go to the link, and the client sees none. It would answer PUBREC and PUBREL at once, before anything is on disk, and
 // forget on the way that it sent PUBREL, so that a message whose PUBCOMP was lost is published again.
-// It also gives SUBSCRIBE the identifier that is not in use.
+// It also gives SUBSCRIBE and UNSUBSCRIBE the identifier that is not in use.
 type gate struct {
 	*stream
 	// Fixed when newGate returns.
@@ -23,7 +23,7 @@ type gate struct {
 	// Only the goroutine that reads touches these.
 	frame []byte // the packet being read by the client
 	rest  []byte // what it has not read of it
-	// Only who writes SUBSCRIBE, and then who reads its answer.
+	// Only who writes SUBSCRIBE or UNSUBSCRIBE, and then who reads its answer.
 	subscribeID uint16
 }
 
@@ -33,7 +33,7 @@ func newGate(s *stream, p peer, o *options) *gate {
 
 // Write takes a whole packet, which is how the client writes.
 func (g *gate) Write(b []byte) (int, error) {
-	if packet.TypeOf(b[0]) == packet.SUBSCRIBE {
+	if t := packet.TypeOf(b[0]); t == packet.SUBSCRIBE || t == packet.UNSUBSCRIBE {
 		at := headerSize(b)
 		g.subscribeID = binary.BigEndian.Uint16(b[at:])
 		binary.BigEndian.PutUint16(b[at:], g.spareID)
@@ -99,7 +99,7 @@ func (g *gate) hand(head byte, body []byte) error {
 			g.peer.acknowledged(t, a.ID, packet.Success)
 		}
 		return nil
-	case packet.SUBACK:
+	case packet.SUBACK, packet.UNSUBACK:
 		if len(body) < 2 || binary.BigEndian.Uint16(body) != g.spareID {
 			return nil // to nothing that was asked
 		}

@@ -79,7 +79,7 @@ func (h *Hook) Delete(name string) error {
 		return fmt.Errorf("%w: %s", ErrUnknown, name)
 	}
 	gone := []hooks.Record{{Key: madePrefix + name}, {Key: pausedKey(name)}, {Key: lastKey(name)}, {Key: releasedKey(name)}}
-	for _, kind := range []string{"session/", "left/", "taken/"} {
+	for _, kind := range []string{"session/", "left/", "taken/", "filters/"} {
 		for _, key := range h.recordsBelow(kind + name + "/") {
 			gone = append(gone, hooks.Record{Key: key})
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/hooks"
 )
 
@@ -29,6 +30,34 @@ func (l *link) sessionKey(target string) string { return "session/" + l.config.N
 
 // leftKey is that of the numbers that were on their way when the link moved to another address.
 func (l *link) leftKey(target string) string { return "left/" + l.config.Name + "/" + target }
+
+// filtersKey is that of the filters that the session at an address subscribes to.
+func (l *link) filtersKey(target string) string { return "filters/" + l.config.Name + "/" + target }
+
+// noteFilters writes down what is going to be subscribed to, and returns what the session subscribes to and is not wanted any more.
+func (l *link) noteFilters(c *crossing, filters []subscription) (gone []string, err error) {
+	key := l.filtersKey(c.target)
+	var names []string
+	for _, f := range filters {
+		names = append(names, f.filter)
+	}
+	text := strings.Join(names, "\x00") // which no filter contains
+	before := string(l.hook.record(key))
+	if before != "" && c.terms.sessionPresent {
+		for old := range strings.SplitSeq(before, "\x00") {
+			if !slices.Contains(names, old) {
+				gone = append(gone, old)
+			}
+		}
+	}
+	if text == before || l.config.Session == configs.SessionClean {
+		return gone, nil
+	}
+	if len(gone) > 0 { // until they are given up both are
+		text = strings.Join(append(names, gone...), "\x00")
+	}
+	return gone, l.hook.saveNow(hooks.Record{Key: key, Value: []byte(text)})
+}
 
 func (l *link) takenPrefix(target string) string {
 	return "taken/" + l.config.Name + "/" + target + "/"

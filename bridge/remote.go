@@ -18,6 +18,8 @@ type remote interface {
 	answer(t packet.Type, id uint16) error
 	// subscribe returns a code for each filter, in their order.
 	subscribe(ctx context.Context, filters []subscription) ([]packet.Code, error)
+	// unsubscribe gives filters up.
+	unsubscribe(ctx context.Context, filters []string) error
 	// terms are what the other broker said of itself in CONNACK.
 	terms() terms
 	// close takes leave if it can, and returns when nothing of the remote runs any more.

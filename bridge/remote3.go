@@ -122,6 +122,16 @@ func (r *remote3) subscribe(ctx context.Context, filters []subscription) ([]pack
 	return codes, nil
 }
 
+func (r *remote3) unsubscribe(ctx context.Context, filters []string) error {
+	token := r.client.Unsubscribe(filters...)
+	select {
+	case <-token.Done():
+		return token.Error()
+	case <-ctx.Done():
+		return fmt.Errorf("unsubscribe: %w", plain(ctx.Err()))
+	}
+}
+
 func (r *remote3) close() {
 	r.once.Do(func() {})
 	r.client.Disconnect(uint(streamFarewell.Milliseconds())) // at most that long, to write DISCONNECT

@@ -167,6 +167,13 @@ func (r *remote5) subscribe(ctx context.Context, filters []subscription) ([]pack
 	return codes, nil
 }
 
+func (r *remote5) unsubscribe(ctx context.Context, filters []string) error {
+	if answer, err := r.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: filters}); answer == nil {
+		return fmt.Errorf("unsubscribe: %w", plain(err))
+	}
+	return nil
+}
+
 func (r *remote5) close() {
 	r.once.Do(func() {})
 	// It fails only if the connection is gone, and closes what is left of it either way.
@@ -195,14 +202,14 @@ func incoming5(p *packets.Publish) *incoming {
 	return m
 }
 
-// A session5 stands in for paho's session state. Identifiers and exchanges are the link's; it keeps only what SUBSCRIBE needs.
+// A session5 stands in for paho's session state. Identifiers and exchanges are the link's; it keeps only what SUBSCRIBE and UNSUBSCRIBE need.
 type session5 struct {
 	peer    peer
 	spareID uint16
-	waiting atomic.Pointer[chan<- packets.ControlPacket] // for SUBACK
+	waiting atomic.Pointer[chan<- packets.ControlPacket] // for SUBACK or UNSUBACK
 }
 
-var errIdentifier = errors.New("only one SUBSCRIBE at a time")
+var errIdentifier = errors.New("only one SUBSCRIBE or UNSUBSCRIBE at a time")
 
 // ConAckReceived implements session.SessionManager.
 func (s *session5) ConAckReceived(io.Writer, *packets.Connect, *packets.Connack) error { return nil }
@@ -213,7 +220,7 @@ func (s *session5) ConnectionLost(*packets.Disconnect) error {
 	return nil
 }
 
-// AddToSession implements session.SessionManager. Only SUBSCRIBE comes here.
+// AddToSession implements session.SessionManager. Only SUBSCRIBE and UNSUBSCRIBE come here.
 func (s *session5) AddToSession(_ context.Context, p session.Packet, answer chan<- packets.ControlPacket) error {
 	if !s.waiting.CompareAndSwap(nil, &answer) {
 		return errIdentifier
@@ -241,7 +248,7 @@ func (s *session5) PacketReceived(p *packets.ControlPacket, _ chan<- *packets.Pu
 		s.peer.acknowledged(packet.PUBCOMP, a.PacketID, packet.Code(a.ReasonCode))
 	case *packets.Pubrel:
 		s.peer.released(a.PacketID)
-	case *packets.Suback:
+	case *packets.Suback, *packets.Unsuback:
 		s.answerWaiting(*p)
 	}
 	return nil

@@ -274,6 +274,33 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// A rule that is gone is unsubscribed from, although the other broker keeps the session.
+func TestReloadUnsubscribes(t *testing.T) {
+	for _, version := range []string{configs.Version5, configs.Version311} {
+		t.Run(version, func(t *testing.T) {
+			hub := startNode(t, "hub")
+			b := bridgeTo("hub", hub.address, rule("a/#", configs.DirectionIn), rule("b/#", configs.DirectionIn))
+			b.Version = version
+			edge := startNode(t, "edge", b)
+			edge.connected()
+			b.Topics = b.Topics[:1]
+			edge.bridges = []configs.Bridge{b}
+			if err := edge.hook.Reload(edge.bridges); err != nil {
+				t.Fatal(err)
+			}
+			edge.connected()
+			sub, u := connect(t, edge.address, "sub"), connect(t, hub.address, "u")
+			sub.subscribe("#", 1)
+			u.publish("b/1", "x", 1)
+			u.publish("a/1", "x", 1)
+			sub.wants(1)
+			if s := edge.status("hub"); s.Received != 1 || s.Dropped["no_rule"] != 0 {
+				t.Errorf("received %d, dropped %v", s.Received, s.Dropped)
+			}
+		})
+	}
+}
+
 // A reload changes the bridges that changed, and leaves the others connected.
 func TestReloadLeavesOthersConnected(t *testing.T) {
 	hub := startNode(t, "hub")
