@@ -18,9 +18,10 @@ import (
 type target struct {
 	name     string // for logs, and to know whose session is where
 	endpoint client.Endpoint
+	patience time.Duration // for a write
 }
 
-func (t *target) dial(ctx context.Context) (net.Conn, error) { return t.endpoint.Dial(ctx) }
+func (t *target) dial(ctx context.Context) (net.Conn, error) { return t.endpoint.Dial(ctx, t.patience) }
 
 // services are the names below which DNS lists brokers.
 var services = map[string]struct{ service, scheme string }{
@@ -60,7 +61,7 @@ func targetsOf(ctx context.Context, b *configs.Bridge, lookup resolver) ([]targe
 				own.ServerName, _, _ = net.SplitHostPort(endpoint.Address)
 			}
 			endpoint.TLS = own
-			all = append(all, target{name: u, endpoint: endpoint})
+			all = append(all, target{name: u, endpoint: endpoint, patience: b.AnswerTimeout})
 		}
 	}
 	if len(all) == 0 {
