@@ -56,6 +56,9 @@ func (h *Hook) OnPublish(c *hooks.Client, m *packet.Message) (*packet.Message, h
 	return h.begin(m, traced), hooks.Decision{}
 }
 
+// Follows implements hooks.PublishFollower.
+func (h *Hook) Follows(c *hooks.Client) bool { return c != nil && h.lanes.holds(c) }
+
 // Routed implements hooks.PublishFollower.
 func (h *Hook) Routed(c *hooks.Client) {
 	if c != nil {

@@ -29,6 +29,12 @@ func (l *lanes) enter(client *hooks.Client, topic string) {
 	l.used.Store(client, lane)
 }
 
+// holds reports whether the client's connection is in a lane.
+func (l *lanes) holds(client *hooks.Client) bool {
+	_, ok := l.used.Load(client)
+	return ok
+}
+
 // leave is harmless without enter.
 func (l *lanes) leave(client *hooks.Client) {
 	if lane, ok := l.used.LoadAndDelete(client); ok {

@@ -179,7 +179,7 @@ func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan
 	}
 	if !borrowed && c.b.hooks.Intercepts(m) {
 		t.submit() // what the hook publishes comes after what the client sent before
-		defer c.b.hooks.Routed(c.client) // also if a hook panics
+		defer t.routed(c.client)
 		changed, d := c.b.hooks.OnPublish(c.client, m)
 		switch d.Verdict {
 		case hooks.Deny:

@@ -263,7 +263,7 @@ func storeCode(err error) packet.Code {
 // changes are made in the same atomic step as it is stored.
 func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, changes []storage.Change, done func(error)) {
 	if b.hooks.Intercepts(m) {
-		defer b.hooks.Routed(client)
+		defer t.routed(client)
 		changed, d := b.hooks.OnPublish(client, m)
 		switch d.Verdict {
 		case hooks.Deny:
@@ -288,6 +288,14 @@ func (b *Broker) publish(t *turn, client *hooks.Client, m *packet.Message, chang
 	r.retain(t)
 	r.route(t, p)
 	r.finish(t)
+}
+
+// routed tells the hooks that follow messages that one of c has its place in every queue, also if another hook panicked.
+func (t *turn) routed(c *hooks.Client) {
+	if t.b.hooks.HasFollowers(c) {
+		t.submit()
+		t.b.hooks.Routed(c)
+	}
 }
 
 // tellRefused tells who published that the message went nowhere.

@@ -67,17 +67,7 @@ var bounds = map[string]bound{
 	"bridges.max_queue_bytes":           {1 * kib, math.MaxInt64},
 	"bridges.rate_limit":                {0, math.MaxInt},
 	"bridges.topics.qos":                {0, 2},
-	"bridges.keep_alive":           {0, int64(65535 * time.Second)}, // it has two bytes (MQTT 5, 3.1.2.10)
-	"bridges.idle_timeout":         {int64(time.Second), int64(day)},
-	"bridges.answer_timeout":       {int64(10 * time.Millisecond), int64(time.Hour)},
-	"bridges.retry_min":            {int64(10 * time.Millisecond), int64(day)},
-	"bridges.retry_max":            {int64(10 * time.Millisecond), int64(day)},
-	"bridges.fail_back":            {0, int64(30 * day)},
-	"bridges.max_inflight":         {1, 10_000}, // far from the 65535 packet identifiers, which gaps in the queue use up too
-	"bridges.max_queue_messages":   {1, math.MaxInt},
-	"bridges.max_queue_bytes":      {1 * kib, math.MaxInt64},
-	"bridges.rate_limit":           {0, math.MaxInt},
-	"bridges.topics.qos":           {0, 2},
+	"bridges.answer_timeout":            {int64(10 * time.Millisecond), int64(time.Hour)},
 }
 
 // choicesOf the settings that take one of a few words.

@@ -217,6 +217,16 @@ func (ch *Chain) OnPublish(c *Client, m *packet.Message) (*packet.Message, Decis
 	return ch.intercept(c, m)
 }
 
+// HasFollowers reports whether Routed tells anybody of the message of c that was seen last.
+func (ch *Chain) HasFollowers(c *Client) bool {
+	for _, h := range ch.followers {
+		if h.hook.Follows(c) {
+			return true
+		}
+	}
+	return false
+}
+
 // Routed tells the followers that the message of c they saw last is on its way. A panic is recovered and the next follower told.
 func (ch *Chain) Routed(c *Client) {
 	for _, h := range ch.followers {

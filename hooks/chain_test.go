@@ -250,7 +250,8 @@ type follower struct {
 	routed int
 }
 
-func (f *follower) Routed(*Client) { f.routed++; f.note("Routed") }
+func (f *follower) Follows(*Client) bool { return true }
+func (f *follower) Routed(*Client)       { f.routed++; f.note("Routed") }
 
 // A follower is told, and another one too if it panics.
 func TestFollowersAreTold(t *testing.T) {

@@ -140,6 +140,8 @@ type PublishSelector interface {
 // about the next one may depend on it.
 type PublishFollower interface {
 	PublishInterceptor
+	// Follows reports whether Routed is to be told of the message of c that OnPublish saw last. It must not block.
+	Follows(c *Client) bool
 	// Routed is told after OnPublish, whatever became of the message, on the same goroutine.
 	Routed(c *Client)
 }

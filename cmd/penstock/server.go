@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -92,15 +91,12 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 		return s, err
 	}
 	s.channels = channel.New(channel.Options{Channels: cfg.Channels, Limits: cfg.Limits, SysInterval: cfg.Sys.Interval, Log: s.log})
-	if s.broker, err = broker.New(broker.Options{
-		Limits: cfg.Limits, HideReasons: cfg.Auth.HideReasons, SysInterval: cfg.Sys.Interval,
-		Store: store.Store, Hooks: append([]hooks.Hook{s.channels}, s.access.hooks...), Log: s.log, Version: buildVersion(),
 	s.bridges = bridge.New(bridge.Options{
 		Bridges: cfg.Bridges, PacketMax: cfg.Limits.MaxPacketSize, SysInterval: cfg.Sys.Interval, Log: s.log,
 	})
 	if s.broker, err = broker.New(broker.Options{
 		Limits: cfg.Limits, HideReasons: cfg.Auth.HideReasons, SysInterval: cfg.Sys.Interval,
-		Store: store.Store, Hooks: append(slices.Clone(s.access.hooks), s.bridges), Log: s.log, Version: buildVersion(),
+		Store: store.Store, Hooks: append([]hooks.Hook{s.channels, s.bridges}, s.access.hooks...), Log: s.log, Version: buildVersion(),
 	}); err != nil {
 		return s, errors.Join(explainStore(err), store.Close())
 	}

@@ -23,7 +23,6 @@ var arrows = []arrow{
 	{"hooks*", []string{"hooks*", "broker/packet", "broker/topic", "configs"}},
 	{"storage*", []string{"storage*", "broker/packet", "broker/topic"}},
 	{"configs*", []string{"broker/topic"}},                                                                     // a mistake in a filter is found where its line is known
-	{"configs*", []string{"broker/topic"}},                                                                     // the syntax of the topics that a configuration names
 	{"bridge*", []string{"bridge*", "broker/packet", "broker/topic", "hooks", "storage", "configs", "client"}}, // client knows how to dial
 	{"admin*", []string{"admin*", "broker", "broker/packet", "broker/topic", "configs"}},                       // the broker's Stats, behind an interface of its own
 	{"client*", []string{"client*", "broker/packet", "broker/topic"}},
