@@ -21,7 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Bounds of one HTTP request; nothing here takes a body.
+// Bounds of one HTTP request.
 const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 30 * time.Second // not of a backup
@@ -33,7 +33,8 @@ const (
 		"/healthz             200 while the process lives\n" +
 		"/readyz              200 while it takes clients\n" +
 		"/api/storage/stats   what the store holds, JSON\n" +
-		"/api/storage/backup  the store, for penstock storage restore\n"
+		"/api/storage/backup  the store, for penstock storage restore\n" +
+		"/api/channels        the durable queues, JSON\n"
 	scrapeChallenge = `Bearer realm="penstock"`
 )
 
@@ -44,8 +45,12 @@ type Server struct {
 	locked   bool              // there is a token
 	listener net.Listener
 	http     *http.Server
+	mux      *http.ServeMux
+	registry *prometheus.Registry
 	lasting  context.Context // ends with Interrupt
 	end      context.CancelFunc
+	// channelMetrics is how many channels have metrics of their own.
+	channelMetrics int
 	// Shared.
 	ready   atomic.Bool
 	serving sync.WaitGroup
@@ -58,7 +63,7 @@ func Open(cfg configs.Admin, src Source, store Store, log *slog.Logger) (*Server
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
-	s := &Server{listener: l, token: sha256.Sum256([]byte(cfg.Token)), locked: cfg.Token != ""}
+	s := &Server{listener: l, token: sha256.Sum256([]byte(cfg.Token)), locked: cfg.Token != "", channelMetrics: cfg.MaxChannelMetrics}
 	s.lasting, s.end = context.WithCancel(context.Background())
 	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !s.locked {
 		log.Warn("metrics can be read by anyone who reaches admin.address: set admin.token", "address", l.Addr().String())
@@ -100,6 +105,7 @@ func (s *Server) Close(ctx context.Context) error {
 
 func (s *Server) routes(src Source, store Store, log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
+	s.registry = registry
 	if store != nil {
 		registry.MustRegister(&storeCollector{store: store, numbers: storeNumbers()})
 	}
@@ -113,6 +119,7 @@ func (s *Server) routes(src Source, store Store, log *slog.Logger) http.Handler 
 		Timeout:             requestTimeout,
 	})
 	mux := http.NewServeMux()
+	s.mux = mux
 	mux.Handle("GET /metrics", s.guard(metrics))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.readyz)

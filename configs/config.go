@@ -115,6 +115,8 @@ const (
 type Admin struct {
 	Address string `mapstructure:"address"` // host:port; empty turns it off
 	Token   string `mapstructure:"token"`   // bearer token for /metrics and /api; empty asks for none
+	// MaxChannelMetrics is how many channels have metrics of their own, those that exist longest.
+	MaxChannelMetrics int `mapstructure:"max_channel_metrics"`
 }
 
 // Log says what is logged and how.
@@ -149,7 +151,7 @@ func Default() Config {
 			MaxDeferredMessages: 1_000_000, MaxDeferredBytes: 1 << 30, MaxDelay: 366 * day,
 			ConnectTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, ShutdownTimeout: 5 * time.Second,
 		},
-		Admin: Admin{Address: "127.0.0.1:9883"},
+		Admin: Admin{Address: "127.0.0.1:9883", MaxChannelMetrics: 1000},
 		Log:   Log{Level: "info", Format: "text"},
 		Sys:   Sys{Interval: 10 * time.Second},
 	}

@@ -43,6 +43,7 @@ var bounds = map[string]bound{
 	"sys.interval":                 {0, int64(day)},
 	"storage.sync_interval":        {int64(time.Millisecond), int64(time.Hour)},
 	"storage.cache_size":           {1 * mib, math.MaxInt64},
+	"admin.max_channel_metrics":    {0, 1_000_000},
 
 	"limits.max_deferred_messages":      {0, math.MaxInt},
 	"limits.max_deferred_bytes":         {0, math.MaxInt64},

@@ -66,7 +66,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		serveCommand(), pubCommand(), subCommand(), archiveCommand(), forwardCommand(), benchCommand(), userCommand(),
-		configCommand(), storageCommand(), healthCommand(), versionCommand(),
+		configCommand(), storageCommand(), channelCommand(), healthCommand(), versionCommand(),
 	)
 	return root
 }

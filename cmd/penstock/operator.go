@@ -38,7 +38,12 @@ const answerMax = 64 << 10
 
 // get asks for a path and returns the body, which is to be closed.
 func (o *operator) get(ctx context.Context, path string) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.target+path, nil)
+	return o.ask(ctx, http.MethodGet, path, nil)
+}
+
+// ask sends a request and returns the body of the answer, which is to be closed.
+func (o *operator) ask(ctx context.Context, method, path string, text io.Reader) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+o.target+path, text)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +60,18 @@ func (o *operator) get(ctx context.Context, path string) (io.ReadCloser, error) 
 	}
 	defer answer.Body.Close()
 	why, _ := io.ReadAll(io.LimitReader(answer.Body, answerMax)) // the status says enough
-	return nil, fmt.Errorf("%s answered %s: %s", o.target, answer.Status, strings.TrimSpace(string(why)))
+	return nil, fmt.Errorf("%s answered %s: %s", o.target, answer.Status, plainText(why))
+}
+
+// plainText is what an answer says is wrong, without the JSON around it.
+func plainText(answer []byte) string {
+	var told struct {
+		Error string `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &told); err == nil && told.Error != "" {
+		return told.Error
+	}
+	return strings.TrimSpace(string(answer))
 }
 
 // stats asks what the store holds.

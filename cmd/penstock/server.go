@@ -101,6 +101,7 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 		if s.admin, err = admin.Open(cfg.Admin, refused, store.operated(), s.log); err != nil {
 			return s, explain(err, cfg.Admin.Address)
 		}
+		s.admin.ServeChannels(operatedChannels{s.channels})
 	}
 	return s, nil
 }

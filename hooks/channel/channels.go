@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -187,10 +188,10 @@ func (h *Channels) all() []*channel {
 }
 
 // Create makes a channel while the broker runs. What Settings leave open gets its default. done, if not nil, is called once the
-// channel is on disk, or with the reason why it is not; what is published afterwards enters it.
+// channel is on disk, or with the reason why it is not; what is published afterwards enters it. A mistake in a setting is a *configs.Error.
 func (h *Channels) Create(settings configs.Channel, done func(error)) error {
 	if settings.AutoCreate != "" {
-		return fmt.Errorf("auto_create: expected in the configuration only")
+		return &configs.Error{Key: "auto_create", Text: "expected in the configuration only"}
 	}
 	_, err := h.create(settings, originRuntime, done)
 	return err
@@ -200,14 +201,14 @@ func (h *Channels) Create(settings configs.Channel, done func(error)) error {
 func (h *Channels) create(settings configs.Channel, origin string, done func(error)) (*channel, error) {
 	settings.Fill()
 	if key, err := settings.Check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return nil, &configs.Error{Key: key, Text: err.Error()}
 	}
 	all := []configs.Channel{settings}
 	for _, c := range h.all() {
 		all = append(all, c.settings)
 	}
 	if loop := configs.DeadLetterLoop(all, 1); loop != nil { // a new one can only be through the new channel
-		return nil, fmt.Errorf("dead_letter: %s", configs.LoopText(all, loop))
+		return nil, &configs.Error{Key: "dead_letter", Text: configs.LoopText(all, loop)}
 	}
 	d := newDeclaration(settings, origin)
 	d.done = done
@@ -216,7 +217,7 @@ func (h *Channels) create(settings configs.Channel, origin string, done func(err
 		return nil, err
 	}
 	if err := h.keepDead(c); err != nil {
-		return nil, err
+		return nil, errors.Join(err, h.remove(c, nil))
 	}
 	h.adopt(c)
 	h.log.Info("channel created", "name", settings.Name, "topic", settings.Filter, "reason", origin)
