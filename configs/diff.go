@@ -5,6 +5,7 @@ import "reflect"
 // live are the keys whose new value a running broker can take.
 var live = map[string]bool{
 	"log.level": true,
+	"channels":  true, // hooks/channel names what of a channel is not
 }
 
 // Diff names the keys whose values differ: those that a running broker can take over, and those that need a restart.

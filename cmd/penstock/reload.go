@@ -21,10 +21,22 @@ func (s *server) reload() {
 	}
 	s.access.reload(s.broker, s.log)
 	changed, waiting := configs.Diff(s.config, next)
+	waiting = append(waiting, s.reloadChannels(next.Channels)...)
 	s.config.Log.Level = next.Log.Level
 	s.level.Set(logLevel(next.Log.Level))
 	s.log.Info("reloaded", "changed", strings.Join(changed, " "))
 	if len(waiting) > 0 {
 		s.log.Warn("these need a restart", "keys", strings.Join(waiting, " "))
 	}
+}
+
+// reloadChannels returns the keys of channels that need a restart.
+func (s *server) reloadChannels(channels []configs.Channel) []string {
+	waiting, err := s.channels.Reload(channels)
+	if err != nil {
+		s.log.Error("channels not reloaded", "err", err)
+		return nil
+	}
+	s.config.Channels = channels
+	return waiting
 }

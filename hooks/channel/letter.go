@@ -86,7 +86,7 @@ func (c *channel) deadLetter(f spread.Effect) *packet.Message {
 		packet.UserProperty{Key: deadFailures, Value: count(f.Attempt.Failures)},
 		packet.UserProperty{Key: deadFirst, Value: formatTime(f.Attempt.First)},
 		packet.UserProperty{Key: deadLast, Value: formatTime(f.Attempt.Last)})
-	m.Topic = c.settings.DeadLetter
+	m.Topic = c.terms.Load().dead
 	m.QoS = max(1, m.QoS)
 	m.Retain, m.Expires = false, 0
 	return m

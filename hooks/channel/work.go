@@ -173,7 +173,7 @@ func (c *channel) carryOut(b hooks.Batch, effects []spread.Effect) {
 func (c *channel) moved(f spread.Effect) func(error) {
 	return func(err error) {
 		if err != nil {
-			c.h.log.Warn("message not moved, tried again", "name", c.name, "topic", c.settings.DeadLetter, "err", err)
+			c.h.log.Warn("message not moved, tried again", "name", c.name, "topic", c.settings().DeadLetter, "err", err)
 		}
 		c.mu.Lock()
 		c.spread.Moved(f, err, c.now())
