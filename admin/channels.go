@@ -41,17 +41,22 @@ type Channels interface {
 var (
 	ErrNoChannel = errors.New("no such channel")
 	ErrConflict  = errors.New("not possible now")
-	ErrOngoing   = errors.New("it goes on")
+	ErrOngoing   = errors.New("it is not done yet, and goes on")
 )
 
-// A FieldError is a mistake in one field of what a client sent.
+// A FieldError is a mistake in what a client sent, in one field if Field is not empty.
 type FieldError struct {
 	Field string
 	Err   error
 }
 
 // Error names the field and what was expected.
-func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
+func (e *FieldError) Error() string {
+	if e.Field == "" {
+		return e.Err.Error()
+	}
+	return e.Field + ": " + e.Err.Error()
+}
 
 // Unwrap is what was expected.
 func (e *FieldError) Unwrap() error { return e.Err }
@@ -234,7 +239,7 @@ func requeue(c Channels, r *http.Request) (any, error) {
 		decoder := json.NewDecoder(strings.NewReader(string(text)))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&asked); err != nil {
-			return nil, &FieldError{"numbers", fmt.Errorf(`expected {"numbers": [1, 2]} or nothing: %w`, err)}
+			return nil, &FieldError{"numbers", errors.New(`expected {"numbers": [1, 2]} or nothing`)}
 		}
 		if asked.Numbers != nil && len(asked.Numbers) == 0 { // none is not all
 			return nil, &FieldError{"numbers", errors.New("expected at least one number")}

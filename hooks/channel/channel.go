@@ -24,21 +24,23 @@ type channel struct {
 
 	terms atomic.Pointer[terms] // what is declared of it; guarded by Channels.reloading when it changes
 
-	mu       sync.Mutex // guards what follows
-	spread   *spread.Spread
-	members  map[*member]struct{}
-	seen     *seen // nil without dedup_window
-	in, out  rate
-	ended    bool // deleted: nothing enters any more
-	stopped  bool // the broker ends: nothing is handed out any more
-	working  bool // somebody carries out what was decided
-	reading  bool // somebody reads the queue
-	timer    *time.Timer
-	armed    int64    // when the timer fires; 0 is never
-	drained  []func() // to be called when the drain that goes on has ended
-	stranded int      // messages that could not be put back, since the last PutBack
-	unserve  func()   // releases $share/<name>/<filter>
-	unfeed   []func() // release what is put back, and the filter
+	mu        sync.Mutex // guards what follows
+	spread    *spread.Spread
+	members   map[*member]struct{}
+	seen      *seen // nil without dedup_window
+	in, out   rate
+	ended     bool // deleted: nothing enters any more
+	stopped   bool // the broker ends: nothing is handed out any more
+	working   bool // somebody carries out what was decided
+	reading   bool // somebody reads the queue
+	timer     *time.Timer
+	armed     int64    // when the timer fires; 0 is never
+	drained   []func() // to be called when the drain that goes on has ended
+	passed    bool     // a drain is at its end, but for dead letters on their way back
+	returning int      // of these
+	stranded  int      // messages that could not be put back, since the last PutBack
+	unserve   func()   // releases $share/<name>/<filter>
+	unfeed    []func() // release what is put back, and the filter
 }
 
 // terms are what is declared of a channel. They are replaced as a whole.

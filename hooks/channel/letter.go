@@ -106,7 +106,27 @@ func (c *channel) putBack(f spread.Effect) {
 		c.mu.Unlock()
 		return
 	}
-	c.queue.Move(f.Number, m, c.moved(f))
+	c.mu.Lock()
+	c.returning++
+	c.mu.Unlock()
+	c.queue.Move(f.Number, m, func(err error) {
+		c.moved(f)(err)
+		c.returned(err)
+	})
+}
+
+// returned counts a dead letter that is back, or stays.
+func (c *channel) returned(err error) {
+	c.mu.Lock()
+	c.returning--
+	if err != nil {
+		c.stranded++
+	}
+	last := c.passed && c.returning == 0
+	c.mu.Unlock()
+	if last {
+		c.h.tasks.start(c.tellDrained)
+	}
 }
 
 // backInto makes the message that a dead letter was, for its channel only: the others have dealt with it.

@@ -182,8 +182,13 @@ func (c *channel) moved(f spread.Effect) func(error) {
 	}
 }
 
+// tellDrained tells that a drain has come to its end, once everything that is put back has arrived.
 func (c *channel) tellDrained() {
 	c.mu.Lock()
+	if c.passed = c.returning > 0; c.passed {
+		c.mu.Unlock()
+		return
+	}
 	told := c.drained
 	c.drained = nil
 	c.mu.Unlock()
