@@ -330,6 +330,58 @@ func TestReloadTakesChannelsOver(t *testing.T) {
 	s.channel(t, "delete", "new", "--force")
 }
 
+// What members may have, and which messages are known already, changes while they are there.
+func TestReloadChangesWhatIsUnderWay(t *testing.T) {
+	t.Chdir(t.TempDir())
+	declare := func(more string) { write(t, "p.yaml", "channels:\n- {name: jobs, filter: jobs/#"+more+"}\n") }
+	declare(", max_in_flight_per_member: 1")
+	s := start(t, source{file: "p.yaml", flags: []configs.Flag{listenAt("tcp://127.0.0.1:0"), anyAdmin}})
+	defer s.silent(t, "jobs")()
+	s.feed(t, "jobs/a", "1", "2", "3")
+	s.waitFor(t, "jobs", func(d *admin.ChannelDetail) bool { return d.InFlight == 1 })
+	once := s.at(t, "tcp", "pub", "-t", "jobs/a", "-q", "1", "-m", "4", "--user-property", "message-id=x")
+	for _, c := range []struct {
+		more  string
+		depth int // after the same message was published twice
+	}{
+		{", dedup_window: 1h", 4}, {", dedup_window: 1h, dedup_max: 5", 4}, {"", 6}, {", dedup_window: 1m", 7},
+	} {
+		declare(c.more)
+		s.signals <- syscall.SIGHUP
+		s.line(t, "msg=reloaded changed=channels")
+		succeed(t, "", once...)
+		succeed(t, "", once...)
+		s.waitFor(t, "jobs", func(d *admin.ChannelDetail) bool { return d.Depth == c.depth && d.InFlight == c.depth })
+	}
+}
+
+// A shared subscription belongs to a channel while it has the channel's filter.
+func TestReloadMovesTheFilter(t *testing.T) {
+	t.Chdir(t.TempDir())
+	declare := func(filter string) { write(t, "p.yaml", "channels:\n- {name: jobs, filter: "+filter+"}\n") }
+	declare("old")
+	s := start(t, source{file: "p.yaml", flags: []configs.Flag{listenAt("tcp://127.0.0.1:0"), anyAdmin}})
+	for _, filter := range []string{"old", "new"} { // sessions that are away
+		succeed(t, "", s.at(t, "tcp", "sub", "-t", "$share/jobs/"+filter, "-q", "1", "-i", filter, "-c", "-E")...)
+	}
+	for i, filter := range []string{"old", "new", "old"} {
+		declare(filter)
+		s.signals <- syscall.SIGHUP
+		s.line(t, "msg=reloaded")
+		d := s.stat(t, "jobs")
+		if len(d.Members) != 1 || d.Members[0].Client != filter || d.Filter != filter {
+			t.Errorf("%s: got %+v", filter, d)
+		}
+		s.feed(t, filter, fmt.Sprint(i))
+		if out := succeed(t, "", s.at(t, "tcp", "sub", "-t", "$share/jobs/"+filter, "-q", "1", "-i", filter, "-c", "-C", "1")...); out != fmt.Sprintln(i) {
+			t.Errorf("%s: got %q", filter, out)
+		}
+		if d := s.stat(t, "jobs"); d.Acked != uint64(i+1) {
+			t.Errorf("%s: not through the channel: %+v", filter, d)
+		}
+	}
+}
+
 // A configuration whose dead messages would come back through a channel that was made at run time changes nothing.
 func TestReloadRefusesALoop(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -82,8 +82,8 @@ func (h *Channels) make(d declaration, old *saved) (*channel, error) {
 	}
 	h.making.Lock()
 	defer h.making.Unlock()
-	if h.find(c.name) != nil {
-		return nil, fmt.Errorf("%s: %w", c.name, ErrExists)
+	if err := h.mayMake(c.name); err != nil {
+		return nil, err
 	}
 	h.broker.Save(hookName, []hooks.Record{record}, nil)
 	if err := c.load(d, old); err != nil {
@@ -115,6 +115,19 @@ func (c *channel) load(d declaration, old *saved) (err error) {
 		c.seen = newSeen(window, d.Settings.DedupMax)
 		c.seen.restore(old.seen[c.id])
 		delete(old.seen, c.id)
+	}
+	return nil
+}
+
+// mayMake reports whether a name is free.
+func (h *Channels) mayMake(name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.byName[name] != nil:
+		return fmt.Errorf("%s: %w", name, ErrExists)
+	case h.ending[name]:
+		return fmt.Errorf("%s: %w", name, ErrBusy)
 	}
 	return nil
 }
@@ -255,7 +268,14 @@ func (c *channel) forget(done func(error)) {
 	}
 	c.mu.Unlock()
 	c.h.saveAll(records)
-	c.queue.Delete(done)
+	c.queue.Delete(func(err error) {
+		c.h.mu.Lock()
+		delete(c.h.ending, c.name)
+		c.h.mu.Unlock()
+		if done != nil {
+			done(err)
+		}
+	})
 }
 
 func (c *channel) now() int64 { return time.Now().UnixNano() }

@@ -56,6 +56,7 @@ type Channels struct {
 
 	mu       sync.Mutex // guards what follows
 	declared []configs.Channel
+	ending   map[string]bool // names of channels that are deleted, and whose queues are not gone yet
 	byName   map[string]*channel
 	byShare  map[string]*channel // by $share/<name>/<filter>
 	clients  map[string]*client
@@ -66,6 +67,7 @@ func New(o Options) *Channels {
 	h := &Channels{
 		options: o, log: o.Log, declared: o.Channels,
 		byName: make(map[string]*channel), byShare: make(map[string]*channel), clients: make(map[string]*client),
+		ending: make(map[string]bool),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
@@ -288,6 +290,7 @@ func (h *Channels) remove(c *channel, done func(error)) error {
 		return fmt.Errorf("%s: %w", c.name, ErrUnknown)
 	}
 	delete(h.byName, c.name)
+	h.ending[c.name] = true
 	delete(h.byShare, shareFilter(c.settings()))
 	h.disownLocked(c)
 	h.mu.Unlock()

@@ -76,6 +76,9 @@ func (h *Channels) checkLoops(channels []configs.Channel) error {
 func (c *channel) retire() error {
 	c.h.log.Warn("channel is no longer declared: it takes no more messages", "name", c.name, "reason", "not in the configuration")
 	_, err := c.turnInto(*c.settings(), originRetired)
+	if errors.Is(err, ErrBusy) { // its last member left, and it was ephemeral
+		return nil
+	}
 	return err
 }
 
@@ -93,7 +96,7 @@ func (c *channel) change(s configs.Channel) (waiting []string, err error) {
 	return waiting, err
 }
 
-// turnInto puts other terms in force. Channels.reloading is held.
+// turnInto puts other terms in force, unless the channel is deleted meanwhile. Channels.reloading is held.
 func (c *channel) turnInto(s configs.Channel, origin string) (changed bool, err error) {
 	old := c.terms.Load()
 	if old.settings == s && old.origin == origin {
@@ -122,7 +125,16 @@ func (c *channel) turnInto(s configs.Channel, origin string) (changed bool, err 
 		errs = append(errs, c.refeed(), c.serveShare())
 	}
 	c.workLater()
+	if c.isEnded() { // somebody deleted it meanwhile
+		return false, fmt.Errorf("%s: %w", c.name, ErrBusy)
+	}
 	return true, errors.Join(errs...)
+}
+
+func (c *channel) isEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
 }
 
 // putInForce has the Spread, the members and the record of message-ids go by the terms.
