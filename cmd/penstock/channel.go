@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,8 +44,15 @@ func channelCommand() *cobra.Command {
 	return c
 }
 
-// ask sends a request about a channel, or about all if the name is empty, and decodes the answer.
-func (a *channelAsked) ask(ctx context.Context, method, name, what string, text io.Reader, answer any) error {
+// A channelRequest is what a broker is asked about a channel, or about all if the name is empty.
+type channelRequest struct {
+	method, name string
+	what         string // behind the name in the path
+	text         []byte
+}
+
+// ask sends a request and decodes the answer.
+func (a *channelAsked) ask(ctx context.Context, r channelRequest, answer any) error {
 	cfg, err := configs.Load(a.file, nil)
 	if err != nil {
 		return err
@@ -54,10 +62,10 @@ func (a *channelAsked) ask(ctx context.Context, method, name, what string, text 
 		return err
 	}
 	path := admin.ChannelsPath
-	if name != "" {
-		path += "/" + url.PathEscape(name)
+	if r.name != "" {
+		path += "/" + url.PathEscape(r.name)
 	}
-	body, err := o.ask(ctx, method, path+what, text)
+	body, err := o.ask(ctx, r.method, path+r.what, bytes.NewReader(r.text))
 	if err != nil {
 		return err
 	}
@@ -72,7 +80,7 @@ func (a *channelAsked) ask(ctx context.Context, method, name, what string, text 
 func (a *channelAsked) get(ctx context.Context, name, what string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return a.ask(ctx, http.MethodGet, name, what, nil, answer)
+	return a.ask(ctx, channelRequest{method: http.MethodGet, name: name, what: what}, answer)
 }
 
 // channelChange is a command that only has a name to tell.
@@ -80,7 +88,7 @@ func channelChange(asked *channelAsked, verb, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " NAME", Short: short, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return asked.ask(c.Context(), http.MethodPost, args[0], "/"+verb, nil, &struct{}{})
+			return asked.ask(c.Context(), channelRequest{method: http.MethodPost, name: args[0], what: "/" + verb}, &struct{}{})
 		},
 	}
 }
@@ -103,7 +111,7 @@ func channelCreate(asked *channelAsked) *cobra.Command {
 				return err
 			}
 			var made admin.ChannelDetail
-			return asked.ask(c.Context(), http.MethodPost, args[0], "", strings.NewReader(string(text)), &made)
+			return asked.ask(c.Context(), channelRequest{method: http.MethodPost, name: args[0], text: text}, &made)
 		},
 	}
 	c.Flags().StringArrayVar(&set, "set", nil, "a setting as key=value; repeatable")
@@ -170,7 +178,7 @@ func channelDelete(asked *channelAsked) *cobra.Command {
 					return fmt.Errorf("%s holds %s: let its members work, empty it, or use --force", args[0], messages(uint64(now.Depth)))
 				}
 			}
-			return asked.ask(c.Context(), http.MethodDelete, args[0], "", nil, &struct{}{})
+			return asked.ask(c.Context(), channelRequest{method: http.MethodDelete, name: args[0]}, &struct{}{})
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "also with messages in it, which are lost")
@@ -184,7 +192,7 @@ func channelEmpty(asked *channelAsked) *cobra.Command {
 			var told struct {
 				Dropped uint64 `json:"dropped"`
 			}
-			if err := asked.ask(c.Context(), http.MethodPost, args[0], "/empty", nil, &told); err != nil {
+			if err := asked.ask(c.Context(), channelRequest{method: http.MethodPost, name: args[0], what: "/empty"}, &told); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(c.OutOrStdout(), "%s: %s dropped\n", args[0], messages(told.Dropped))
@@ -214,7 +222,8 @@ func channelRequeue(asked *channelAsked) *cobra.Command {
 				return err
 			}
 			var became admin.Requeued
-			if err := asked.ask(c.Context(), http.MethodPost, args[0], "/requeue", strings.NewReader(string(text)), &became); err != nil {
+			r := channelRequest{method: http.MethodPost, name: args[0], what: "/requeue", text: text}
+			if err := asked.ask(c.Context(), r, &became); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s put back, %d stay\n", args[0], messages(became.Moved), became.Stay)
