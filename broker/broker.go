@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type Options struct {
 	Hooks       []hooks.Hook  // asked in this order
 	Log         *slog.Logger
 	Version     string // of the program, for $SYS/broker/version
+	Loops       int    // event loops for plain sockets, where the system has them; 0 is as many as are good, less is none
 }
 
 // A Broker serves MQTT clients.
@@ -71,6 +73,7 @@ type Broker struct {
 	retained    *retainedMessages
 	counters    *counters
 	connections *connections
+	loops       *loops
 	ctx         context.Context // ends when the broker is shut down
 	cancel      context.CancelFunc
 	sysDone     chan struct{}
@@ -102,6 +105,7 @@ func New(o Options) (*Broker, error) {
 	b.checks.Store(1)
 	b.keys.Store(uint64(b.started.UnixNano()))
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.loops = newLoops(b, o.loopCount())
 	b.index = topic.NewIndex(b.buildPlan, planCacheMax)
 	b.groups = newGroups(b.index)
 	chain.OnPanic(b.hookPanicked)
@@ -131,9 +135,23 @@ func (b *Broker) topicLimits() topic.Limits {
 	return topic.Limits{Length: b.limits.MaxTopicLength, Levels: b.limits.MaxTopicLevels}
 }
 
-// Attach serves a network connection until it ends, on goroutines of its own. It returns at once.
+// loopCount is how many event loops there are to be.
+func (o *Options) loopCount() int {
+	if n, err := strconv.Atoi(os.Getenv("PEN_LOOPS")); err == nil {
+		return n
+	}
+	if o.Loops != 0 {
+		return max(o.Loops, 0)
+	}
+	return 1
+}
+
+// Attach serves a network connection until it ends, on an event loop or goroutines of its own. It returns at once.
 func (b *Broker) Attach(nc net.Conn, p listener.Peer) {
-	c := &conn{b: b, peer: p, version: 0}
+	c := &conn{b: b, peer: p}
+	if b.loops.attach(c, nc) {
+		return
+	}
 	d := newGoroutineDriver(c, nc)
 	c.driver = d
 	if !b.connections.add(c) {
@@ -222,6 +240,7 @@ func (b *Broker) shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		late = fmt.Errorf("shutdown: %d connections still open: %w", len(b.connections.all()), ctx.Err())
 	}
+	b.loops.end(ctx)
 	<-b.sysDone
 	b.retained.stop()
 	b.sessions.stopTimers()

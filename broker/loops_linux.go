@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// The loops of a broker. They start with the first connection that one of them can serve.
+type loops struct {
+	// Fixed when newLoops returns.
+	b     *Broker
+	count int
+
+	next atomic.Uint32 // connections go to the loops in turn
+	mu   sync.Mutex    // guards what follows; a leaf in the lock order
+	all  []*loop
+	over bool
+}
+
+func newLoops(b *Broker, count int) *loops { return &loops{b: b, count: count} }
+
+// pick returns the loop for a new connection, nil if there is none.
+func (ls *loops) pick() *loop {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.all == nil {
+		ls.startLocked()
+	}
+	if ls.over || len(ls.all) == 0 {
+		return nil
+	}
+	return ls.all[int(ls.next.Add(1))%len(ls.all)]
+}
+
+// startLocked starts the loops. Without them goroutines serve the connections.
+func (ls *loops) startLocked() {
+	for range ls.count {
+		l, err := newLoop(ls.b)
+		if err != nil {
+			ls.b.log.Warn("connections are served by a goroutine each", "err", err)
+			ls.count = 0
+			return
+		}
+		ls.all = append(ls.all, l)
+		go l.run()
+	}
+}
+
+// attach has a loop serve nc. It reports false, and leaves nc alone, if none can.
+func (ls *loops) attach(c *conn, nc net.Conn) bool {
+	rc := rawConn(nc)
+	if rc == nil {
+		return false
+	}
+	l := ls.pick()
+	if l == nil {
+		return false
+	}
+	fd, ok := takeSocket(nc, rc)
+	if !ok {
+		return false
+	}
+	d := &loopDriver{c: c, l: l, fd: fd}
+	c.driver = d
+	if !ls.b.connections.add(c) {
+		unix.Close(fd)
+		return true
+	}
+	c.watchConnect()
+	if err := l.add(d); err != nil {
+		ls.b.log.Error("connection refused", "remote", c.remote(), "listener", c.peer.Listener, "err", err)
+		c.lost("connection lost")
+		d.shut()
+	}
+	return true
+}
+
+// end waits until the loops have ended, after their last connections have, or until ctx ends.
+func (ls *loops) end(ctx context.Context) {
+	ls.mu.Lock()
+	ls.over = true
+	all := ls.all
+	ls.mu.Unlock()
+	for _, l := range all {
+		l.end()
+	}
+	for _, l := range all {
+		select {
+		case <-l.done:
+		case <-ctx.Done():
+		}
+	}
+}

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package broker
+
+import (
+	"context"
+	"net"
+)
+
+// Event loops are for Linux.
+type loops struct{}
+
+func newLoops(*Broker, int) *loops { return nil }
+
+func (*loops) attach(*conn, net.Conn) bool { return false }
+
+func (*loops) end(context.Context) {}
