@@ -231,7 +231,7 @@ func (d *loopDriver) watchUnsent() {
 	if !waits || d.stage == gone {
 		return
 	}
-	d.listen(loopEvents | unix.EPOLLOUT)
+	d.l.control(unix.EPOLL_CTL_MOD, d, loopEvents|unix.EPOLLOUT) // fails only where add did, and then the connection ends
 	if !d.asking && d.stage == serving {
 		d.setClock(d.c.b.limits.WriteTimeout)
 	}
@@ -252,13 +252,8 @@ func (d *loopDriver) writeUnsent(t *turn) {
 	if d.asking { // answer asks again
 		return
 	}
-	d.listen(loopEvents)
+	d.l.control(unix.EPOLL_CTL_MOD, d, loopEvents)
 	if d.stage == serving {
 		d.due = 0
 	}
-}
-
-func (d *loopDriver) listen(events uint32) {
-	event := unix.EpollEvent{Events: events, Fd: int32(d.fd)}
-	unix.EpollCtl(d.l.epoll, unix.EPOLL_CTL_MOD, d.fd, &event) // fails only where add did, and then the connection ends
 }

@@ -1,9 +1,12 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,12 +25,15 @@ const (
 type loop struct {
 	// Fixed when newLoop returns.
 	b     *Broker
-	epoll int
-	bell  int // an eventfd that ends a wait
+	epoll *os.File // the runtime waits for it, so that waiting holds no thread up
+	ready syscall.RawConn
+	look  func(epoll uintptr) bool // for ready: findEvents
+	peek  func(epoll uintptr)
 	done  chan struct{}
 
 	// Only the loop's goroutine touches these.
 	events []unix.EpollEvent
+	found  int           // how many events look found
 	buf    []byte        // what one read takes
 	active []*loopDriver // of the events, in their order
 	calls  []*loopDriver // taken from called
@@ -39,81 +45,81 @@ type loop struct {
 	drivers []*loopDriver // by file descriptor
 	open    int           // of them
 	called  []*loopDriver // each once
-	asleep  bool          // or about to wait: ring the bell
+	asleep  bool          // or about to wait: it must be woken
 	ending  bool
 }
 
 func newLoop(b *Broker) (*loop, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("event loop: %w", os.NewSyscallError("epoll_create1", err))
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err := unix.SetNonblock(fd, true); err != nil { // or NewFile takes it for one that cannot be waited for
+		unix.Close(fd)
+		return nil, fmt.Errorf("event loop: %w", os.NewSyscallError("fcntl", err))
+	}
+	l := &loop{
+		b: b, epoll: os.NewFile(uintptr(fd), "epoll"), done: make(chan struct{}),
+		events: make([]unix.EpollEvent, loopEventsMax), buf: make([]byte, loopReadMax),
+	}
+	l.look = l.findEvents
+	l.peek = func(epoll uintptr) { l.findEvents(epoll) }
+	l.ready, err = l.epoll.SyscallConn()
 	if err == nil {
-		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(bell)}
-		if err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &event); err != nil {
-			unix.Close(bell)
-		}
+		err = l.epoll.SetReadDeadline(time.Time{}) // fails where the runtime cannot wait
 	}
 	if err != nil {
-		unix.Close(epoll)
-		return nil, fmt.Errorf("event loop: %w", os.NewSyscallError("eventfd", err))
+		l.epoll.Close()
+		return nil, fmt.Errorf("event loop: %w", err)
 	}
-	return &loop{
-		b: b, epoll: epoll, bell: bell, done: make(chan struct{}),
-		events: make([]unix.EpollEvent, loopEventsMax), buf: make([]byte, loopReadMax),
-	}, nil
+	return l, nil
 }
 
 // run serves until end is called and the last connection is gone.
 func (l *loop) run() {
 	defer close(l.done)
+	defer l.epoll.Close()
 	for {
-		n := l.wait()
-		if !l.collect(n) {
-			break
+		l.wait()
+		if !l.collect() {
+			return
 		}
-		l.round(n)
+		l.round()
 	}
-	unix.Close(l.bell)
-	unix.Close(l.epoll)
 }
 
-// wait returns how many events there are. It does not wait while there is something to do.
-func (l *loop) wait() int {
-	timeout := -1
+// wait waits for events, unless there is something to do without them.
+func (l *loop) wait() {
 	l.mu.Lock()
-	if len(l.called) > 0 || len(l.more) > 0 || (l.ending && l.open == 0) {
-		timeout = 0
-	}
-	l.asleep = timeout != 0
+	l.asleep = len(l.called) == 0 && len(l.more) == 0 && (!l.ending || l.open > 0)
+	asleep := l.asleep
 	l.mu.Unlock()
-	n, err := unix.EpollWait(l.epoll, l.events, timeout)
+	l.found = 0
+	if !asleep {
+		l.ready.Control(l.peek)
+	} else if err := l.ready.Read(l.look); errors.Is(err, os.ErrDeadlineExceeded) { // wake did that
+		l.epoll.SetReadDeadline(time.Time{})
+	}
+}
+
+// findEvents reports whether there are any.
+func (l *loop) findEvents(epoll uintptr) bool {
+	n, err := epollNow(int(epoll), l.events)
 	if err != nil && err != unix.EINTR {
 		panic(fmt.Sprintf("broker: epoll_wait: %v", err)) // only a wrong argument fails
 	}
-	return max(n, 0)
+	l.found = n
+	return n > 0
 }
 
 // collect finds whom the events and the calls are for. It reports false when the loop is over.
-func (l *loop) collect(n int) bool {
-	rang := false
+func (l *loop) collect() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asleep = false
 	l.active = l.active[:0]
-	for i := range n {
-		fd := int(l.events[i].Fd)
-		rang = rang || fd == l.bell
-		var d *loopDriver
-		if fd < len(l.drivers) {
-			d = l.drivers[fd] // nil for the bell, and for who has just gone
-		}
-		l.active = append(l.active, d)
-	}
-	if rang {
-		var count [8]byte
-		unix.Read(l.bell, count[:]) // only makes it silent
+	for i := range l.found {
+		l.active = append(l.active, l.drivers[l.events[i].Fd]) // nil for who has just gone
 	}
 	l.calls, l.called = l.called, l.calls[:0]
 	for _, d := range l.calls {
@@ -123,13 +129,13 @@ func (l *loop) collect(n int) bool {
 }
 
 // round serves everybody who is ready, in one turn.
-func (l *loop) round(n int) {
+func (l *loop) round() {
 	t := l.b.begin()
 	defer t.end()
 	more := l.more
 	l.more = l.spare[:0]
 	l.unread = 0
-	for i, d := range l.active[:n] {
+	for i, d := range l.active {
 		if d != nil {
 			d.happened(t, l.events[i].Events)
 		}
@@ -161,18 +167,16 @@ func (l *loop) call(d *loopDriver) {
 		d.called = true
 		l.called = append(l.called, d)
 	}
-	ring := l.asleep
+	asleep := l.asleep
 	l.asleep = false
 	l.mu.Unlock()
-	if ring {
-		l.ring()
+	if asleep {
+		l.wake()
 	}
 }
 
-func (l *loop) ring() {
-	one := [8]byte{1} // not zero on either byte order
-	unix.Write(l.bell, one[:])
-}
+// wake ends a wait, or the next one.
+func (l *loop) wake() { l.epoll.SetReadDeadline(time.Unix(1, 0)) }
 
 // add begins to serve d.
 func (l *loop) add(d *loopDriver) error {
@@ -183,9 +187,7 @@ func (l *loop) add(d *loopDriver) error {
 	l.drivers[d.fd] = d
 	l.open++
 	l.mu.Unlock()
-	event := unix.EpollEvent{Events: loopEvents, Fd: int32(d.fd)}
-	err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &event)
-	return os.NewSyscallError("epoll_ctl", err)
+	return l.control(unix.EPOLL_CTL_ADD, d, loopEvents)
 }
 
 // remove lets go of d. Its descriptor may be another connection's as soon as it is closed.
@@ -194,7 +196,7 @@ func (l *loop) remove(d *loopDriver) {
 	l.drivers[d.fd] = nil
 	l.open--
 	l.mu.Unlock()
-	unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, d.fd, nil) // fails only if add did
+	l.control(unix.EPOLL_CTL_DEL, d, 0) // fails only if add did
 	unix.Close(d.fd)
 }
 
@@ -202,7 +204,14 @@ func (l *loop) remove(d *loopDriver) {
 func (l *loop) end() {
 	l.mu.Lock()
 	l.ending = true
-	l.asleep = false
 	l.mu.Unlock()
-	l.ring()
+	l.wake()
+}
+
+// control tells epoll what the loop wants to hear of d.
+func (l *loop) control(operation int, d *loopDriver, events uint32) error {
+	var err error
+	event := unix.EpollEvent{Events: events, Fd: int32(d.fd)}
+	closed := l.ready.Control(func(epoll uintptr) { err = unix.EpollCtl(int(epoll), operation, d.fd, &event) })
+	return errors.Join(closed, os.NewSyscallError("epoll_ctl", err))
 }

@@ -45,3 +45,13 @@ func writeNow(fd int, p *parcel) (n int, err error) {
 		}
 	}
 }
+
+// epollNow returns the events that there are, without waiting.
+func epollNow(epoll int, events []unix.EpollEvent) (n int, err error) {
+	found, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])),
+		uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(found), nil
+}
