@@ -43,13 +43,13 @@ type conn struct {
 	b      *Broker
 	peer   listener.Peer
 	driver driver
+	// deadline is of CONNECT, then of keep-alive.
+	deadline *time.Timer
 	// Only the goroutine that feeds this connection touches these.
 	phase     phase
 	waits     int // reasons for which feed does nothing; each ends by a posted answer
 	partial   []byte
-	incoming  packet.Publish
-	message   packet.Message // of the QoS 0 PUBLISH being routed
-	aliasesIn []string       // topic by alias - 1 [MQTT5-3.3.2-7]
+	aliasesIn []string // topic by alias - 1 [MQTT5-3.3.2-7]
 	memo      *topicMemo
 	connect   *packet.Connect // until the connection is open
 	exchange  hooks.Exchange  // of enhanced authentication, while it runs
@@ -57,7 +57,6 @@ type conn struct {
 	method    string          // authentication method of the CONNECT packet
 	assigned  bool            // we chose the client identifier
 	keepAlive time.Duration
-	deadline  *time.Timer // of CONNECT, then of keep-alive
 	// Fixed when the connection is open.
 	version     packet.Version
 	client      *hooks.Client
@@ -66,6 +65,7 @@ type conn struct {
 	expiryAsked uint32 // session expiry interval of CONNECT, before our limit
 	// Anyone.
 	lastPacket atomic.Int64 // Unix nanoseconds: when a whole packet was last received
+	quietMax   atomic.Int64 // nanoseconds until the keep-alive is over, or unwatched; 0 before CONNACK
 
 	mu          sync.Mutex // guards what follows; taken after session.mu
 	outbox      outbox

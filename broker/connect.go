@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -260,22 +259,6 @@ func tellable(code packet.Code) bool {
 		packet.BadUserNameOrPassword, packet.NotAuthorized, packet.Banned, packet.QuotaExceeded, packet.ServerShuttingDown,
 		packet.UnspecifiedError, packet.ConnectionRateExceeded,
 	}, code)
-}
-
-// connectTimeout is how long a client may take to be accepted.
-func (c *conn) watchConnect() {
-	limit := c.b.limits.ConnectTimeout
-	if !c.peer.Accepted.IsZero() { // what the listener did before counts too
-		limit -= time.Since(c.peer.Accepted)
-	}
-	c.watch(limit, func() {
-		t := c.b.begin()
-		defer t.end()
-		c.b.counters.refuse("connect_timeout")
-		c.b.log.Info("connection refused", "remote", c.remote(), "listener", c.peer.Listener, "reason", "connect timeout",
-			"err", fmt.Sprintf("no complete CONNECT within %s", c.b.limits.ConnectTimeout))
-		c.end(t, packet.Success, "", "connect timeout")
-	})
 }
 
 // handleDisconnect takes the client's DISCONNECT.

@@ -200,7 +200,7 @@ func (s *liveSession) clear(t *turn) {
 	s.mu.Lock()
 	s.stopTimersLocked()
 	subs := s.subs
-	s.subs = nil
+	s.subs = subscriptions{}
 	var moved []session.Delivery
 	t.tally.queued -= int64(s.out.Len())
 	t.tally.queuedBytes -= s.out.Bytes()
@@ -217,9 +217,7 @@ func (s *liveSession) clear(t *turn) {
 	})
 	s.load.Store(0)
 	s.mu.Unlock()
-	for _, sub := range subs {
-		s.b.unsubscribe(sub)
-	}
+	subs.each(s.b.unsubscribe)
 	for _, d := range moved {
 		s.b.regroup(t, d)
 	}

@@ -13,12 +13,13 @@ type frames struct {
 	message *packet.Message
 	byRef   bool // the payload is left out of the frames and referred to
 	buf     []byte
-	made    [formCount]frame
+	made    uint16 // a bit for each form that is in encoded
+	encoded [formCount]frame
 }
 
 // A frame is one encoding, in frames.buf.
 type frame struct {
-	from, to   int // in buf; to == 0 is not made
+	from, to   int // in buf
 	id, expiry int // offsets in the frame, -1 if absent
 	size       int // bytes of the whole packet
 }
@@ -27,11 +28,10 @@ const formCount = 2 * 3 * 2
 
 // reset begins with a message.
 func (f *frames) reset(m *packet.Message) {
-	f.message, f.byRef = m, false
+	f.message, f.byRef, f.made = m, false, 0
 	if f.buf = f.buf[:0]; cap(f.buf) > bufferKeep {
 		f.buf = nil
 	}
-	clear(f.made[:])
 }
 
 // of begins with m unless it is being worked on already. m must be owned: nobody changes its bytes.
@@ -52,8 +52,9 @@ func (f *frames) get(v packet.Version, qos byte, retain bool) *frame {
 	if v == packet.V5 {
 		form += formCount / 2
 	}
-	fr := &f.made[form]
-	if fr.to == 0 {
+	fr := &f.encoded[form]
+	if f.made&(1<<form) == 0 {
+		f.made |= 1 << form
 		f.encode(fr, v, qos, retain)
 	}
 	return fr

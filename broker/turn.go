@@ -25,6 +25,9 @@ type turn struct {
 	events []event
 	acks   []storage.Ack // for the store; nobody waits for them
 	queues []*hookQueue  // with messages that their hooks were told of, each once
+
+	incoming packet.Publish // being handled
+	message  packet.Message // of the PUBLISH being routed, where its bytes are borrowed
 }
 
 // An event is something a DeliveryObserver is told when the turn ends.
