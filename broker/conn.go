@@ -154,10 +154,10 @@ func (c *conn) whenRested(f func()) {
 
 // handleAll handles the whole packets at the front of b and returns what is left.
 func (c *conn) handleAll(t *turn, b []byte) []byte {
+	if c.stopped() {
+		return nil
+	}
 	for c.waits == 0 && len(b) > 0 {
-		if c.stopped() {
-			return nil
-		}
 		head, body, n, err := c.split(b)
 		if err == nil && n == 0 {
 			return b
@@ -172,7 +172,7 @@ func (c *conn) handleAll(t *turn, b []byte) []byte {
 			return nil
 		}
 		if c.throttle() {
-			return b
+			return nil
 		}
 	}
 	return b
@@ -195,15 +195,17 @@ func (c *conn) stopped() bool {
 	return c.closing
 }
 
-// throttle stops feeding a client that does not read its acknowledgements.
-func (c *conn) throttle() bool {
+// throttle stops feeding a client that does not read its acknowledgements. It reports whether the connection is being
+// closed.
+func (c *conn) throttle() (stopped bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.throttled && c.outbox.size > 2*c.b.limits.MaxOutboxBytes {
 		c.throttled = true
 		c.waits++
 	}
-	return c.throttled
+	stopped = c.closing
+	c.mu.Unlock()
+	return stopped
 }
 
 func (c *conn) handle(t *turn, head byte, body []byte) error {

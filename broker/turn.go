@@ -141,17 +141,3 @@ func (t *turn) touchLocked(c *conn) {
 		t.dirty = append(t.dirty, c)
 	}
 }
-
-// ownMessage copies a message whose bytes belong to a read buffer.
-func ownMessage(m *packet.Message) *packet.Message {
-	own := *m
-	b := make([]byte, 0, len(m.Topic)+len(m.Payload)+len(m.Properties))
-	b = append(b, m.Topic...)
-	b = append(b, m.Payload...)
-	b = append(b, m.Properties...)
-	own.Topic = bytesAsString(b[:len(m.Topic):len(m.Topic)])
-	b = b[len(m.Topic):]
-	own.Payload = b[:len(m.Payload):len(m.Payload)]
-	own.Properties = b[len(m.Payload):]
-	return &own
-}
