@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -49,7 +48,6 @@ type Options struct {
 	Hooks       []hooks.Hook  // asked in this order
 	Log         *slog.Logger
 	Version     string // of the program, for $SYS/broker/version
-	Loops       int    // event loops for plain sockets, where the system has them; 0 is as many as are good, less is none
 }
 
 // A Broker serves MQTT clients.
@@ -105,7 +103,7 @@ func New(o Options) (*Broker, error) {
 	b.checks.Store(1)
 	b.keys.Store(uint64(b.started.UnixNano()))
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.loops = newLoops(b, o.loopCount())
+	b.loops = newLoops(b)
 	b.index = topic.NewIndex(b.buildPlan, planCacheMax)
 	b.groups = newGroups(b.index)
 	chain.OnPanic(b.hookPanicked)
@@ -133,17 +131,6 @@ func (b *Broker) Found() Stats { return b.found }
 
 func (b *Broker) topicLimits() topic.Limits {
 	return topic.Limits{Length: b.limits.MaxTopicLength, Levels: b.limits.MaxTopicLevels}
-}
-
-// loopCount is how many event loops there are to be.
-func (o *Options) loopCount() int {
-	if n, err := strconv.Atoi(os.Getenv("PEN_LOOPS")); err == nil {
-		return n
-	}
-	if o.Loops != 0 {
-		return max(o.Loops, 0)
-	}
-	return 1
 }
 
 // Attach serves a network connection until it ends, on an event loop or goroutines of its own. It returns at once.

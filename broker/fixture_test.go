@@ -42,6 +42,7 @@ func start(t testing.TB, s setup) *Broker {
 func startOnly(t testing.TB, s setup) *Broker {
 	t.Helper()
 	limits := configs.Default().Limits
+	limits.EventLoops = eventLoops(t)
 	if s.limits != nil {
 		s.limits(&limits)
 	}
@@ -56,6 +57,20 @@ func startOnly(t testing.TB, s setup) *Broker {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// eventLoops is how many event loops a broker has: PENSTOCK_LIMITS_EVENT_LOOPS=-1 runs every test without any.
+func eventLoops(t testing.TB) int {
+	t.Helper()
+	text := os.Getenv("PENSTOCK_LIMITS_EVENT_LOOPS")
+	if text == "" {
+		return configs.Default().Limits.EventLoops
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("PENSTOCK_LIMITS_EVENT_LOOPS: %v", err)
+	}
+	return n
 }
 
 // stop shuts the broker down and wants it done in time.

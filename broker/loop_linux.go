@@ -12,12 +12,14 @@ import (
 )
 
 const (
-	// loopReadMax is how many bytes one connection gives to one round: a client that floods waits for the others after that.
-	loopReadMax = 64 << 10
 	// loopEventsMax is how many connections one round serves.
 	loopEventsMax = 256
-	// loopSettleBytes is how much is read before receivers are flushed in the middle of a round: their outboxes are bounded.
-	loopSettleBytes = 256 << 10
+	// One connection gives at most so many bytes to one round: a client that floods waits for the others after that. It is less
+	// where outboxes are small.
+	loopReadMin, loopReadMax = 4 << 10, 64 << 10
+	// loopSettleReads is how many full reads there are before receivers are flushed in the middle of a round, because
+	// their outboxes are bounded.
+	loopSettleReads = 4
 )
 
 // A loop serves connections from one goroutine: it waits for all their sockets at once, feeds what those that are ready
@@ -32,14 +34,14 @@ type loop struct {
 	done  chan struct{}
 
 	// Only the loop's goroutine touches these.
-	events []unix.EpollEvent
-	found  int           // how many events look found
-	buf    []byte        // what one read takes
-	active []*loopDriver // of the events, in their order
-	calls  []*loopDriver // taken from called
-	more   []*loopDriver // not read to the end
-	spare  []*loopDriver // the memory of the last more
-	unread int           // bytes fed since receivers were flushed
+	events    []unix.EpollEvent
+	found     int           // how many events look found
+	buf       []byte        // what one read takes
+	active    []*loopDriver // of the events, in their order
+	calls     []*loopDriver // taken from called
+	more      []*loopDriver // not read to the end
+	spare     []*loopDriver // the memory of the last more
+	unflushed int           // bytes that were fed since receivers were flushed
 
 	mu      sync.Mutex    // guards what follows; a leaf in the lock order
 	drivers []*loopDriver // by file descriptor
@@ -60,7 +62,8 @@ func newLoop(b *Broker) (*loop, error) {
 	}
 	l := &loop{
 		b: b, epoll: os.NewFile(uintptr(fd), "epoll"), done: make(chan struct{}),
-		events: make([]unix.EpollEvent, loopEventsMax), buf: make([]byte, loopReadMax),
+		events: make([]unix.EpollEvent, loopEventsMax),
+		buf:    make([]byte, min(max(b.limits.MaxOutboxBytes/loopSettleReads, loopReadMin), loopReadMax)),
 	}
 	l.look = l.findEvents
 	l.peek = func(epoll uintptr) { l.findEvents(epoll) }
@@ -134,7 +137,7 @@ func (l *loop) round() {
 	defer t.end()
 	more := l.more
 	l.more = l.spare[:0]
-	l.unread = 0
+	l.unflushed = 0
 	for i, d := range l.active {
 		if d != nil {
 			d.happened(t, l.events[i].Events)
@@ -154,8 +157,8 @@ func (l *loop) round() {
 
 // fed counts bytes and flushes receivers before their outboxes are full.
 func (l *loop) fed(t *turn, n int) {
-	if l.unread += n; l.unread >= loopSettleBytes {
-		l.unread = 0
+	if l.unflushed += n; l.unflushed >= loopSettleReads*len(l.buf) {
+		l.unflushed = 0
 		t.settle()
 	}
 }

@@ -3,25 +3,36 @@ package broker
 import (
 	"context"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/penstockmq/penstock/configs"
 )
 
 // The loops of a broker. They start with the first connection that one of them can serve.
 type loops struct {
-	// Fixed when newLoops returns.
-	b     *Broker
-	count int
-
+	b    *Broker       // fixed when newLoops returns
 	next atomic.Uint32 // connections go to the loops in turn
-	mu   sync.Mutex    // guards what follows; a leaf in the lock order
-	all  []*loop
-	over bool
+
+	mu    sync.Mutex // guards what follows; a leaf in the lock order
+	count int        // how many there are to be
+	all   []*loop
+	over  bool
 }
 
-func newLoops(b *Broker, count int) *loops { return &loops{b: b, count: count} }
+func newLoops(b *Broker) *loops {
+	count := b.limits.EventLoops
+	switch count {
+	case 0:
+		count = max(runtime.GOMAXPROCS(0)/2, 1)
+	case configs.NoEventLoops:
+		count = 0
+	}
+	return &loops{b: b, count: count}
+}
 
 // pick returns the loop for a new connection, nil if there is none.
 func (ls *loops) pick() *loop {

@@ -10,7 +10,7 @@ import (
 // Event loops are for Linux.
 type loops struct{}
 
-func newLoops(*Broker, int) *loops { return nil }
+func newLoops(*Broker) *loops { return nil }
 
 func (*loops) attach(*conn, net.Conn) bool { return false }
 
