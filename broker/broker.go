@@ -48,6 +48,9 @@ type Options struct {
 	Hooks       []hooks.Hook  // asked in this order
 	Log         *slog.Logger
 	Version     string // of the program, for $SYS/broker/version
+	// LoopAll has event loops serve every kind of connection on every system, and not only sockets on Linux. It saves
+	// nothing; tests with fake time, whose connections are pipes, play with the loop's rules through it.
+	LoopAll bool
 }
 
 // A Broker serves MQTT clients.
@@ -103,7 +106,7 @@ func New(o Options) (*Broker, error) {
 	b.checks.Store(1)
 	b.keys.Store(uint64(b.started.UnixNano()))
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.loops = newLoops(b)
+	b.loops = newLoops(b, o.LoopAll)
 	b.index = topic.NewIndex(b.buildPlan, planCacheMax)
 	b.groups = newGroups(b.index)
 	chain.OnPanic(b.hookPanicked)

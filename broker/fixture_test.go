@@ -42,7 +42,10 @@ func start(t testing.TB, s setup) *Broker {
 func startOnly(t testing.TB, s setup) *Broker {
 	t.Helper()
 	limits := configs.Default().Limits
-	limits.EventLoops = eventLoops(t)
+	driver := driverForTest(t)
+	if driver == "goroutine" {
+		limits.EventLoops = configs.NoEventLoops
+	}
 	if s.limits != nil {
 		s.limits(&limits)
 	}
@@ -51,7 +54,7 @@ func startOnly(t testing.TB, s setup) *Broker {
 	}
 	b, err := New(Options{
 		Limits: limits, SysInterval: s.sys, Store: s.store, Hooks: append(s.hooks[:len(s.hooks):len(s.hooks)], openDoor{}),
-		Log: slog.New(slog.DiscardHandler), Version: "test",
+		Log: slog.New(slog.DiscardHandler), Version: "test", LoopAll: driver == "loop",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,18 +62,15 @@ func startOnly(t testing.TB, s setup) *Broker {
 	return b
 }
 
-// eventLoops is how many event loops a broker has: PENSTOCK_LIMITS_EVENT_LOOPS=-1 runs every test without any.
-func eventLoops(t testing.TB) int {
+// driverForTest is what serves connections: PENSTOCK_TEST_DRIVER=loop has event loops serve all of them, also where time is fake,
+// and PENSTOCK_TEST_DRIVER=goroutine has none.
+func driverForTest(t testing.TB) string {
 	t.Helper()
-	text := os.Getenv("PENSTOCK_LIMITS_EVENT_LOOPS")
-	if text == "" {
-		return configs.Default().Limits.EventLoops
+	driver := os.Getenv("PENSTOCK_TEST_DRIVER")
+	if driver != "" && driver != "loop" && driver != "goroutine" {
+		t.Fatalf("PENSTOCK_TEST_DRIVER is %q, must be loop, goroutine or empty", driver)
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("PENSTOCK_LIMITS_EVENT_LOOPS: %v", err)
-	}
-	return n
+	return driver
 }
 
 // stop shuts the broker down and wants it done in time.

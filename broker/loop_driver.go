@@ -2,15 +2,8 @@ package broker
 
 import (
 	"io"
-	"net"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// loopEvents are what a loop hears of a socket, each once: it reads until there is no more.
-const loopEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 
 // A loopStage is how far a connection came.
 type loopStage byte
@@ -25,10 +18,10 @@ const (
 // A loopDriver serves one socket on a loop. Writing is tried at once by whoever flushes; what the socket does not take is
 // written by the loop when it has room.
 type loopDriver struct {
-	// Fixed when attachLoop returns.
-	c  *conn
-	l  *loop
-	fd int
+	// Fixed when it is made.
+	c      *conn
+	l      *loop
+	socket int
 
 	// Only the loop touches these.
 	stage    loopStage
@@ -48,27 +41,11 @@ type loopDriver struct {
 	late   bool    // what is not written now never is
 }
 
-// takeSocket takes the descriptor out of a connection, and closes the connection: what the runtime keeps for it costs
-// as much memory as all else. ok is false if that cannot be; then nc is untouched.
-func takeSocket(nc net.Conn, rc syscall.RawConn) (fd int, ok bool) {
-	var err error
-	controlErr := rc.Control(func(original uintptr) {
-		fd, err = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
-	})
-	if controlErr != nil || err != nil {
-		return 0, false
-	}
-	nc.Close() // the copy stays open, and does not block either
-	return fd, true
-}
-
-// happened takes what epoll said.
-func (d *loopDriver) happened(t *turn, events uint32) {
-	if events&^unix.EPOLLOUT != 0 {
-		d.readable = true
-		d.hungUp = d.hungUp || events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0
-	}
-	if d.asking && events&^(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
+// happened takes what the poller told.
+func (d *loopDriver) happened(t *turn, h happening) {
+	d.readable = d.readable || h.readable
+	d.hungUp = d.hungUp || h.hungUp
+	if d.asking && h.room {
 		d.writeUnsent(t)
 	}
 	d.goOn(t)
@@ -103,9 +80,9 @@ func (d *loopDriver) read(t *turn) {
 
 // readSome reads what the loop's buffer takes.
 func (d *loopDriver) readSome() (n int, err error) {
-	n, err = readNow(d.fd, d.l.buf)
+	n, err = d.l.poll.read(d.socket, d.l.buf)
 	switch {
-	case err == unix.EAGAIN:
+	case err == errNotNow:
 		d.readable = false
 		return 0, nil
 	case err != nil:
@@ -184,8 +161,8 @@ func (d *loopDriver) write(t *turn, p parcel) {
 func (d *loopDriver) writeParcel(p *parcel) (sent int, all bool) {
 	defer func() { d.c.b.counters.bytesSent.Add(uint64(sent)) }()
 	for !p.empty() {
-		n, err := writeNow(d.fd, p)
-		if err == unix.EAGAIN {
+		n, err := d.l.poll.write(d.socket, p)
+		if err == errNotNow {
 			return sent, false
 		}
 		if err != nil { // the loop will see it too
@@ -223,7 +200,7 @@ func (d *loopDriver) takeUnsent() *parcel {
 	return p
 }
 
-// watchUnsent has epoll tell when the socket has room, if something waits for that. Had room come before, it tells at once.
+// watchUnsent has the poller tell when the socket has room, if something waits for that. Had room come before, it tells at once.
 func (d *loopDriver) watchUnsent() {
 	d.c.mu.Lock()
 	waits := d.unsent != nil
@@ -231,7 +208,7 @@ func (d *loopDriver) watchUnsent() {
 	if !waits || d.stage == gone {
 		return
 	}
-	d.l.control(unix.EPOLL_CTL_MOD, d, loopEvents|unix.EPOLLOUT) // fails only where add did, and then the connection ends
+	d.l.poll.watchRoom(d.socket, true)
 	if !d.asking && d.stage == serving {
 		d.setClock(d.c.b.limits.WriteTimeout)
 	}
@@ -252,7 +229,7 @@ func (d *loopDriver) writeUnsent(t *turn) {
 	if d.asking { // answer asks again
 		return
 	}
-	d.l.control(unix.EPOLL_CTL_MOD, d, loopEvents)
+	d.l.poll.watchRoom(d.socket, false)
 	if d.stage == serving {
 		d.due = 0
 	}

@@ -7,14 +7,16 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/penstockmq/penstock/configs"
 )
 
 // The loops of a broker. They start with the first connection that one of them can serve.
 type loops struct {
-	b    *Broker       // fixed when newLoops returns
+	// Fixed when newLoops returns.
+	b         *Broker
+	newPoller func() (poller, error)
+	serves    func(nc net.Conn) bool
+
 	next atomic.Uint32 // connections go to the loops in turn
 
 	mu    sync.Mutex // guards what follows; a leaf in the lock order
@@ -23,15 +25,19 @@ type loops struct {
 	over  bool
 }
 
-func newLoops(b *Broker) *loops {
-	count := b.limits.EventLoops
-	switch count {
+// newLoops makes the loops for sockets, or for every kind of connection.
+func newLoops(b *Broker, everything bool) *loops {
+	ls := &loops{b: b, newPoller: newEpoll, serves: isSocket, count: b.limits.EventLoops}
+	switch ls.count {
 	case 0:
-		count = max(runtime.GOMAXPROCS(0)/2, 1)
+		ls.count = max(runtime.GOMAXPROCS(0)/2, 1)
 	case configs.NoEventLoops:
-		count = 0
+		ls.count = 0
 	}
-	return &loops{b: b, count: count}
+	if everything {
+		ls.newPoller, ls.serves = newConnPoller, func(net.Conn) bool { return true }
+	}
+	return ls
 }
 
 // pick returns the loop for a new connection, nil if there is none.
@@ -50,12 +56,13 @@ func (ls *loops) pick() *loop {
 // startLocked starts the loops. Without them goroutines serve the connections.
 func (ls *loops) startLocked() {
 	for range ls.count {
-		l, err := newLoop(ls.b)
+		p, err := ls.newPoller()
 		if err != nil {
 			ls.b.log.Warn("connections are served by a goroutine each", "err", err)
 			ls.count = 0
 			return
 		}
+		l := newLoop(ls.b, p)
 		ls.all = append(ls.all, l)
 		go l.run()
 	}
@@ -63,22 +70,21 @@ func (ls *loops) startLocked() {
 
 // attach has a loop serve nc. It reports false, and leaves nc alone, if none can.
 func (ls *loops) attach(c *conn, nc net.Conn) bool {
-	rc := rawConn(nc)
-	if rc == nil {
+	if !ls.serves(nc) {
 		return false
 	}
 	l := ls.pick()
 	if l == nil {
 		return false
 	}
-	fd, ok := takeSocket(nc, rc)
+	socket, ok := l.poll.take(nc)
 	if !ok {
 		return false
 	}
-	d := &loopDriver{c: c, l: l, fd: fd}
+	d := &loopDriver{c: c, l: l, socket: socket}
 	c.driver = d
 	if !ls.b.connections.add(c) {
-		unix.Close(fd)
+		l.poll.remove(socket)
 		return true
 	}
 	c.watchConnect()

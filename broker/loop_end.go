@@ -1,10 +1,6 @@
 package broker
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // setClock has the loop called after a time. There is one clock: a stage that sets it ends the one before.
 func (d *loopDriver) setClock(after time.Duration) {
@@ -82,7 +78,7 @@ func (d *loopDriver) drain(t *turn) {
 // linger shuts our side down and waits for the client to do the same: closed at once, the socket could answer what is
 // still on its way with a reset, and that would throw away what the client has not read.
 func (d *loopDriver) linger() {
-	if unix.Shutdown(d.fd, unix.SHUT_WR) != nil {
+	if d.l.poll.closeWrite(d.socket) != nil {
 		d.close()
 		return
 	}
