@@ -138,8 +138,8 @@ func (b *Broker) topicLimits() topic.Limits {
 
 // Attach serves a network connection until it ends, on an event loop or goroutines of its own. It returns at once.
 func (b *Broker) Attach(nc net.Conn, p listener.Peer) {
-	c := &conn{b: b, peer: p}
-	if b.loops.attach(c, nc) {
+	c := newConn(b, p)
+	if b.loops.attach(c, nc, p.Accepted) {
 		return
 	}
 	d := newGoroutineDriver(c, nc)
@@ -148,7 +148,7 @@ func (b *Broker) Attach(nc net.Conn, p listener.Peer) {
 		nc.Close()
 		return
 	}
-	c.watchConnect()
+	c.watchConnect(p.Accepted)
 	go d.run()
 }
 

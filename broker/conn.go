@@ -40,9 +40,9 @@ const (
 // outbox. It knows no socket.
 type conn struct {
 	// Fixed when Attach returns.
-	b      *Broker
-	peer   listener.Peer
-	driver driver
+	b         *Broker
+	driver    driver
+	certified bool // the username is the certificate's
 	// deadline is of CONNECT, then of keep-alive.
 	deadline *time.Timer
 	// Only the goroutine that feeds this connection touches these.
@@ -52,14 +52,12 @@ type conn struct {
 	aliasesIn []string // topic by alias - 1 [MQTT5-3.3.2-7]
 	memo      *topicMemo
 	connect   *packet.Connect // until the connection is open
-	exchange  hooks.Exchange  // of enhanced authentication, while it runs
-	applicant *hooks.Client   // whom the exchange may change; the client once it succeeds
-	method    string          // authentication method of the CONNECT packet
+	enhanced  *enhanced       // nil without enhanced authentication
 	assigned  bool            // we chose the client identifier
 	keepAlive time.Duration
 	// Fixed when the connection is open.
 	version     packet.Version
-	client      *hooks.Client
+	client      *hooks.Client // never nil
 	session     *liveSession
 	receiveMax  int    // the client's
 	expiryAsked uint32 // session expiry interval of CONNECT, before our limit
@@ -85,6 +83,13 @@ type conn struct {
 	maxPacket   uint32 // the client's, 0 is no limit
 	aliasMax    uint16 // the client's
 	problemInfo bool   // the client wants reason strings
+}
+
+// newConn makes the connection of a client of whom no more is known than where it is.
+func newConn(b *Broker, p listener.Peer) *conn {
+	return &conn{b: b, certified: p.UsernameFromCert, client: &hooks.Client{
+		CommonName: p.CommonName, Remote: p.Remote, Listener: p.Listener,
+	}}
 }
 
 // feed takes bytes that were read, in any cut, and handles every whole packet in them. b is not kept.

@@ -18,7 +18,8 @@ const pollMax = 256
 // An epoll is the poller of Linux. The runtime waits for it as for any file, so that a loop that waits holds no thread
 // up, and no processor.
 type epoll struct {
-	file  *os.File
+	fd    int
+	file  *os.File // of fd
 	ready syscall.RawConn
 	look  func(fd uintptr) bool // for ready: find
 	peek  func(fd uintptr)
@@ -36,7 +37,7 @@ func newEpoll() (poller, error) {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	e := &epoll{file: os.NewFile(uintptr(fd), "epoll")}
+	e := &epoll{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
 	e.look = e.find
 	e.peek = func(fd uintptr) { e.find(fd) }
 	e.ready, err = e.file.SyscallConn()
@@ -115,10 +116,8 @@ func (e *epoll) watchRoom(socket int, watch bool) {
 
 // control says what to tell of a socket: each event once, until it is read or written to the end.
 func (e *epoll) control(operation, socket int, events uint32) error {
-	var err error
 	event := unix.EpollEvent{Events: events | unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(socket)}
-	closed := e.ready.Control(func(fd uintptr) { err = unix.EpollCtl(int(fd), operation, socket, &event) })
-	return errors.Join(closed, os.NewSyscallError("epoll_ctl", err))
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.fd, operation, socket, &event))
 }
 
 // read implements poller. It does not tell the scheduler, which would have to be told twice for what takes less time

@@ -208,14 +208,14 @@ func (d *fakeDriver) feed(b []byte) {
 // fake attaches a connection without a socket and has it accepted.
 func fake(t testing.TB, b *Broker, v packet.Version, h hello) *fakeDriver {
 	t.Helper()
-	c := &conn{b: b, peer: listener.Peer{Listener: "test", Remote: &net.TCPAddr{}}}
+	c := newConn(b, listener.Peer{Listener: "test", Remote: &net.TCPAddr{}})
 	d := &fakeDriver{c: c, resumed: make(chan struct{}, 1)}
 	c.driver = d
 	if !b.connections.add(c) {
 		t.Fatal("the broker takes no connection")
 	}
 	t.Cleanup(d.end)
-	c.watchConnect()
+	c.watchConnect(time.Time{})
 	d.feed(h.packet(v))
 	for c.waits > 0 {
 		<-d.resumed

@@ -11,10 +11,10 @@ import (
 const unwatched = -1
 
 // watchConnect starts the one timer of the connection: the client has connectTimeout to be accepted.
-func (c *conn) watchConnect() {
+func (c *conn) watchConnect(accepted time.Time) {
 	limit := c.b.limits.ConnectTimeout
-	if !c.peer.Accepted.IsZero() { // what the listener did before counts too
-		limit -= time.Since(c.peer.Accepted)
+	if !accepted.IsZero() { // what the listener did before counts too
+		limit -= time.Since(accepted)
 	}
 	c.deadline = time.AfterFunc(limit, c.overdue)
 }
@@ -55,7 +55,7 @@ func (c *conn) connectTimedOut() {
 	t := c.b.begin()
 	defer t.end()
 	c.b.counters.refuse("connect_timeout")
-	c.b.log.Info("connection refused", "remote", c.remote(), "listener", c.peer.Listener, "reason", "connect timeout",
+	c.b.log.Info("connection refused", "remote", c.remote(), "listener", c.client.Listener, "reason", "connect timeout",
 		"err", fmt.Sprintf("no complete CONNECT within %s", c.b.limits.ConnectTimeout))
 	c.end(t, packet.Success, "", "connect timeout")
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstockmq/penstock/configs"
 )
@@ -69,7 +70,7 @@ func (ls *loops) startLocked() {
 }
 
 // attach has a loop serve nc. It reports false, and leaves nc alone, if none can.
-func (ls *loops) attach(c *conn, nc net.Conn) bool {
+func (ls *loops) attach(c *conn, nc net.Conn, accepted time.Time) bool {
 	if !ls.serves(nc) {
 		return false
 	}
@@ -87,9 +88,9 @@ func (ls *loops) attach(c *conn, nc net.Conn) bool {
 		l.poll.remove(socket)
 		return true
 	}
-	c.watchConnect()
+	c.watchConnect(accepted)
 	if err := l.add(d); err != nil {
-		ls.b.log.Error("connection refused", "remote", c.remote(), "listener", c.peer.Listener, "err", err)
+		ls.b.log.Error("connection refused", "remote", c.remote(), "listener", c.client.Listener, "err", err)
 		c.lost("connection lost")
 		d.shut()
 	}
