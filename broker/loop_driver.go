@@ -145,10 +145,12 @@ func (d *loopDriver) flush(t *turn) {
 
 // write writes p and what follows it, as far as the socket takes it. The connection is writing.
 func (d *loopDriver) write(t *turn, p parcel) {
+	moved := false
 	for ok, rounds := true, 0; ok; rounds++ {
 		sent, all := d.writeParcel(&p)
-		if !all || rounds == 8 {
-			d.keep(p, sent > 0)
+		moved = moved || sent > 0
+		if !all || rounds == writeRounds {
+			d.keep(p, moved)
 			return
 		}
 		p.free()
