@@ -2,19 +2,19 @@
 //
 // It does not listen (broker/listener does), does not decide who may do what (hooks do) and does not keep
 // anything on disk (a storage.Store does). Its nouns are the conn (one connection as the protocol sees it,
-// without a socket), the driver (which moves a conn's bytes), the liveSession, the plan (who gets the
-// messages of a topic), the routing (a message on its way) and the turn (a piece of work that flushes once at
-// its end).
+// without a socket), the driver (which moves a conn's bytes: a loop for plain sockets on Linux, else a
+// goroutine), the liveSession, the plan (who gets the messages of a topic), the routing (a message on its way)
+// and the turn (a piece of work that flushes once at its end).
 //
-// The path of a PUBLISH: driver.readOnce → conn.feed → conn.handlePublish → routing.route → liveSession.deliver
-// or conn.publishNow → turn.end → driver.flush.
+// The path of a PUBLISH: loop.round → loopDriver.read, or goroutineDriver.readOnce → conn.feed →
+// conn.handlePublish → routing.route → liveSession.deliver or conn.publishNow → turn.end → driver.flush.
 //
 // It is tested as a whole by the scripts in test/scripts, by real clients in test/clients, and by the tests here.
 //
-// Lock order: registry.mu, liveSession.mu, conn.mu. groups.mu, retainedMessages.mu, connections.mu and
-// counters.mu are leaves: nothing but the index's own locks is taken after them. No hook, store or socket is
-// called with one of them held. hookQueue.mu and presence.mu come before all of them: they keep in order what a hook is
-// told, and nothing that a hook may call takes them.
+// Lock order: registry.mu, liveSession.mu, conn.mu. groups.mu, retainedMessages.mu, connections.mu, loops.mu,
+// loop.mu and counters.mu are leaves: nothing but the index's own locks is taken after them. No hook, store or
+// socket is called with one of them held. hookQueue.mu and presence.mu come before all of them: they keep in
+// order what a hook is told, and nothing that a hook may call takes them.
 package broker
 
 import (

@@ -6,9 +6,9 @@ const (
 	// One connection gives at most so many bytes to one round: a client that floods waits for the others after that. It is less
 	// where outboxes are small.
 	loopReadMin, loopReadMax = 4 << 10, 64 << 10
-	// loopSettleReads is how many full reads there are before receivers are flushed in the middle of a round, because
-	// their outboxes are bounded.
-	loopSettleReads = 4
+	// loopSettleReads is how many full reads there are before receivers are flushed in the middle of a round: outboxes are
+	// bounded, and what is written soon is still in the processor's cache.
+	loopSettleReads = 2
 )
 
 // A loop serves connections from one goroutine: it waits for all their sockets at once, feeds what those that are ready
@@ -39,7 +39,7 @@ type loop struct {
 func newLoop(b *Broker, p poller) *loop {
 	return &loop{
 		b: b, poll: p, done: make(chan struct{}),
-		buf: make([]byte, min(max(b.limits.MaxOutboxBytes/loopSettleReads, loopReadMin), loopReadMax)),
+		buf: make([]byte, min(max(b.limits.MaxOutboxBytes/(2*loopSettleReads), loopReadMin), loopReadMax)),
 	}
 }
 
