@@ -9,7 +9,7 @@ import (
 type loopStage byte
 
 const (
-	serving   loopStage = iota
+	atWork    loopStage = iota
 	draining            // nothing is read; what is in the outbox is written
 	lingering           // our side is shut down; what the client still sends is thrown away
 	gone
@@ -58,7 +58,7 @@ func (d *loopDriver) goOn(t *turn) {
 	case !d.readable || d.stage == gone:
 	case d.stage == lingering:
 		d.discard()
-	case d.stage == serving && d.c.waits == 0:
+	case d.stage == atWork && d.c.waits == 0:
 		d.read(t)
 	}
 }
@@ -112,7 +112,7 @@ func (d *loopDriver) feed(t *turn, b []byte) {
 func (d *loopDriver) answer(t *turn) {
 	d.watchUnsent()
 	switch d.stage {
-	case serving:
+	case atWork:
 		if d.checkWrite(); d.c.stopped() {
 			d.drain(t)
 			return
@@ -211,7 +211,7 @@ func (d *loopDriver) watchUnsent() {
 		return
 	}
 	d.l.poll.watchRoom(d.socket, true)
-	if !d.asking && d.stage == serving {
+	if !d.asking && d.stage == atWork {
 		d.setClock(d.c.b.limits.WriteTimeout)
 	}
 	d.asking = true
@@ -232,7 +232,7 @@ func (d *loopDriver) writeUnsent(t *turn) {
 		return
 	}
 	d.l.poll.watchRoom(d.socket, false)
-	if d.stage == serving {
+	if d.stage == atWork {
 		d.due = 0
 	}
 }

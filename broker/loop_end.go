@@ -54,7 +54,7 @@ func (d *loopDriver) giveUp() {
 
 // drain writes what is left in a bounded time, and then lets the client read it.
 func (d *loopDriver) drain(t *turn) {
-	if d.stage == serving {
+	if d.stage == atWork {
 		d.stage = draining
 		d.setClock(drainTime)
 	} else if d.rang() {

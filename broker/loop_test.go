@@ -181,13 +181,13 @@ func TestTheWriteClock(t *testing.T) {
 			p.round(l)
 			elapse(limit)
 			p.round(l)
-			if d.stage != serving {
+			if d.stage != atWork {
 				t.Fatalf("cut off after %d minutes, in which it took a byte each", i+1)
 			}
 		}
 		elapse(limit)
 		p.round(l)
-		if d.stage == serving || !d.c.stopped() {
+		if d.stage == atWork || !d.c.stopped() {
 			t.Error("not cut off")
 		}
 	})
