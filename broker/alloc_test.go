@@ -1,12 +1,10 @@
 package broker
 
 import (
-	"bytes"
 	"fmt"
 	"testing"
 
 	"github.com/penstockmq/penstock/broker/packet"
-	"github.com/penstockmq/penstock/broker/session"
 )
 
 // fan makes n subscribers of a topic without sockets, a publisher, and a PUBLISH packet.
@@ -48,30 +46,6 @@ func TestABatchDoesNotAllocate(t *testing.T) {
 		if got := testing.AllocsPerRun(500, func() { from.feed(batch) }); got > 1 {
 			t.Errorf("version %s: %.0f allocations for 100 messages", v, got)
 		}
-	}
-}
-
-// A QoS 1 message to one subscriber, acknowledged, is one allocation: the message.
-func TestQoS1AllocatesTheMessageOnly(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector has pools forget at random")
-	}
-	const batch = 50
-	from, publish := fan(t, 1, packet.V311, 1)
-	to := connOf(t, from.c.b, "to0").driver.(*fakeDriver)
-	publishes := bytes.Repeat(publish, batch)
-	number := uint64(0)
-	var acks []byte
-	if got := testing.AllocsPerRun(500, func() {
-		from.feed(publishes)
-		acks = acks[:0]
-		for range batch {
-			number++
-			acks = packet.AppendAck(acks, packet.PUBACK, packet.V311, packet.Ack{ID: session.PacketID(number)})
-		}
-		to.feed(acks)
-	}); got > batch+1 {
-		t.Errorf("%.0f allocations for %d messages", got, batch)
 	}
 }
 

@@ -217,7 +217,9 @@ func (s *liveSession) clear(t *turn) {
 	})
 	s.load.Store(0)
 	s.mu.Unlock()
-	subs.each(s.b.unsubscribe)
+	for sub := range subs.all() {
+		s.b.unsubscribe(sub)
+	}
 	for _, d := range moved {
 		s.b.regroup(t, d)
 	}

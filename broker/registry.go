@@ -140,10 +140,10 @@ func sameUser(a, b *hooks.Client) bool {
 func (s *liveSession) recheck() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.subs.each(func(sub *subscriber) {
+	for sub := range s.subs.all() {
 		sub.checkedAt.Store(0)
 		s.b.index.Invalidate(sub.filter)
-	})
+	}
 }
 
 // sessionExpiry is the session expiry interval in force, in seconds: what the client asked for, within the

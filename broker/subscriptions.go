@@ -1,6 +1,9 @@
 package broker
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 // subscriptionsListed is up to how many subscriptions of a session are a list. Most sessions have one or two, and a
 // map takes more memory than all else that is kept for one.
@@ -57,12 +60,18 @@ func (s *subscriptions) remove(filter string) {
 	delete(s.many, filter)
 }
 
-// each visits all.
-func (s *subscriptions) each(visit func(sub *subscriber)) {
-	for _, sub := range s.few {
-		visit(sub)
-	}
-	for _, sub := range s.many {
-		visit(sub)
+// all visits all of them, in no particular order.
+func (s *subscriptions) all() iter.Seq[*subscriber] {
+	return func(yield func(*subscriber) bool) {
+		for _, sub := range s.few {
+			if !yield(sub) {
+				return
+			}
+		}
+		for _, sub := range s.many {
+			if !yield(sub) {
+				return
+			}
+		}
 	}
 }
