@@ -206,6 +206,7 @@ func (d *loopDriver) takeUnsent() *parcel {
 func (d *loopDriver) watchUnsent() {
 	d.c.mu.Lock()
 	waits := d.unsent != nil
+	d.moved = d.moved && d.asking // what was taken before the clock is set does not count
 	d.c.mu.Unlock()
 	if !waits || d.stage == gone {
 		return
