@@ -24,18 +24,26 @@ func (c *conn) payLocked(t *turn, qos byte, a packet.Ack) {
 
 // payOwedLocked sends the acknowledgements that are ready, in the order of their PUBLISH packets.
 func (c *conn) payOwedLocked(t *turn) {
-	for {
-		w, ok := c.session.in.Pop()
-		if !ok {
-			return
-		}
-		c.sendAck(t, w.QoS, packet.Ack{ID: w.ID, Code: w.Code})
+	w, ok := c.session.in.Pop()
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ; ok; w, ok = c.session.in.Pop() {
+		c.sendAckLocked(t, w.QoS, packet.Ack{ID: w.ID, Code: w.Code})
 	}
 }
 
-// sendAck sends PUBACK or PUBREC with the identifier of the PUBLISH [MQTT5-2.2.1-5] [MQTT5-3.3.4-1]
-// [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2].
 func (c *conn) sendAck(t *turn, qos byte, a packet.Ack) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sendAckLocked(t, qos, a)
+}
+
+// sendAckLocked sends PUBACK or PUBREC with the identifier of the PUBLISH [MQTT5-2.2.1-5] [MQTT5-3.3.4-1]
+// [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2].
+func (c *conn) sendAckLocked(t *turn, qos byte, a packet.Ack) {
 	kind := packet.PUBACK
 	if qos == 2 {
 		kind = packet.PUBREC
@@ -43,8 +51,6 @@ func (c *conn) sendAck(t *turn, qos byte, a packet.Ack) {
 	if a.Code.Failed() && c.b.hideReasons {
 		a.Code = packet.UnspecifiedError
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closing {
 		return
 	}
@@ -54,13 +60,18 @@ func (c *conn) sendAck(t *turn, qos byte, a packet.Ack) {
 	t.touchLocked(c)
 }
 
-// acknowledge tells the publisher what became of its message, in the order of its PUBLISH packets. The connection
+// acknowledge tells the publisher what became of its messages, in the order of its PUBLISH packets. The connection
 // may be another one by now, or gone.
-func (s *liveSession) acknowledge(t *turn, ticket uint64, id uint16, qos byte, code packet.Code) {
+func (s *liveSession) acknowledge(t *turn, messages ...*routing) {
 	s.mu.Lock()
 	c := s.conn.Load()
-	s.in.Ready(ticket, id, qos, code)
-	mute := code.Failed() && c != nil && c.version != packet.V5
+	mute, code := false, packet.Success
+	for _, r := range messages {
+		s.in.Ready(r.ticket, r.id, r.qos, r.code)
+		if r.code.Failed() && c != nil && c.version != packet.V5 {
+			mute, code = true, r.code
+		}
+	}
 	if c != nil && !mute {
 		c.payOwedLocked(t)
 	}

@@ -78,21 +78,25 @@ func (s *liveSession) waitingLocked() int { return s.out.Len() + s.backlog.deliv
 // behindLocked reports whether the store has deliveries that are not in memory.
 func (s *liveSession) behindLocked() bool { return s.out.Tail() < s.backlog.next }
 
-// takeLocked keeps a delivery that the store has just numbered in memory, or leaves it to be read when its
-// turn comes.
+// takeLocked keeps a delivery that the store has just numbered in memory, where pumpLocked finds it, or leaves it to be
+// read when its turn comes.
 func (s *liveSession) takeLocked(t *turn, number uint64, d session.Delivery) {
-	behind := s.behindLocked()
+	resident := s.residentLocked(number)
 	if !s.backlog.tell(number) {
 		return
 	}
 	s.queuedLocked(t, d.Message)
-	if !s.out.Awaits(number) && (s.conn.Load() == nil || behind || s.out.Len() >= residentMax) {
+	if !resident {
 		s.backlog.deliveries++
 		s.backlog.bytes += int64(d.Message.Size())
 		return
 	}
 	s.out.Put(number, d)
-	s.pumpLocked(t)
+}
+
+// residentLocked reports whether a delivery is kept in memory when the store has just numbered it.
+func (s *liveSession) residentLocked(number uint64) bool {
+	return s.conn.Load() != nil && !s.behindLocked() && s.out.Len() < residentMax || s.out.Awaits(number)
 }
 
 // pageLocked has the next page read when everything in memory was sent and there is room for more.
@@ -138,7 +142,7 @@ func (s *liveSession) page(from, upTo uint64) {
 		s.restoreLocked(t, read, upTo)
 	}
 	s.pumpLocked(t)
-	s.load.Store(int64(s.waitingLocked()))
+	s.noteLoadLocked()
 }
 
 // restoreLocked puts a page behind what is in memory. upTo is where the backlog ended when it was read.
@@ -171,7 +175,7 @@ func (s *liveSession) expiredLocked(messages int, bytes int64) {
 	if messages > 0 {
 		c.drop(hooks.DropExpired, uint64(messages))
 	}
-	s.load.Store(int64(s.waitingLocked()))
+	s.noteLoadLocked()
 }
 
 // expired is told by the store of messages that it dropped because they expired. Those of a client that is
@@ -222,11 +226,15 @@ func (b *Broker) discard(s *liveSession) (changes []storage.Change) {
 	s.mu.Unlock()
 	change := storage.DeleteSession{ID: s.key}
 	if deliveries > 0 && (shared || b.observed) && b.startTask() {
-		go func() {
+		handOver := func() {
 			defer b.tasks.Done()
 			b.handOver(s, from)
 			b.update(nil, change)
-		}()
+		}
+		// What the session was told of can be read when all that was given to the store before now is written.
+		if pending, _ := b.store.Update(nil, waiter(func(error) { go handOver() })); !pending {
+			go handOver()
+		}
 		return nil
 	}
 	if deliveries > 0 {

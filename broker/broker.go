@@ -61,6 +61,7 @@ type Broker struct {
 	observed    bool // a hook wants to hear of deliveries
 	log         *slog.Logger
 	store       storage.Store
+	batcher     storage.Batcher // the store, if it is one
 	hooks       *hooks.Chain
 	version     string
 	started     time.Time
@@ -110,6 +111,7 @@ func New(o Options) (*Broker, error) {
 	b.index = topic.NewIndex(b.buildPlan, planCacheMax)
 	b.groups = newGroups(b.index)
 	chain.OnPanic(b.hookPanicked)
+	b.batcher, _ = b.store.(storage.Batcher)
 	b.store.Notify(b.settleStored)
 	if e, ok := b.store.(storage.Expirer); ok {
 		e.OnExpired(b.expired)

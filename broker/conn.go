@@ -95,7 +95,10 @@ func newConn(b *Broker, p listener.Peer) *conn {
 
 // feed takes bytes that were read, in any cut, and handles every whole packet in them. b is not kept.
 func (c *conn) feed(t *turn, b []byte) {
-	defer c.rest()
+	defer func() {
+		t.submit() // what another connection of the session sends is stored behind it
+		c.rest()
+	}()
 	t.tally.bytesReceived += uint64(len(b))
 	for _, answer := range c.takeAnswers() {
 		if err := answer(t); err != nil {

@@ -76,7 +76,7 @@ func (s *liveSession) releaseLocked(t *turn) (dropped []session.Delivery) {
 	if s.durable {
 		s.backlog.takeBack(&s.out)
 	}
-	s.load.Store(int64(s.waitingLocked()))
+	s.noteLoadLocked()
 	return dropped
 }
 

@@ -122,7 +122,7 @@ func (l *loader) Queue(q storage.Queue) error {
 	s.backlog = backlog{next: q.Next, deliveries: q.Len, bytes: q.Bytes}
 	l.b.counters.queued.Add(int64(q.Len))
 	l.b.counters.queuedBytes.Add(q.Bytes)
-	s.load.Store(int64(q.Len))
+	s.noteLoadLocked()
 	return nil
 }
 

@@ -120,6 +120,9 @@ func (c *conn) lookup(p *packet.Publish, name []byte) (*topic.Plan[*plan], hooks
 // again.
 func (c *conn) admit(t *turn, p *packet.Publish) (repeated bool, err error) {
 	s := c.session
+	if p.QoS == 1 && c.version != packet.V5 {
+		return s.conn.Load() != c, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn.Load() != c {
@@ -175,6 +178,7 @@ func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan
 		return c.answerRefused(t, p, d)
 	}
 	if !borrowed && c.b.hooks.Intercepts(m) {
+		t.submit() // what the hook publishes comes after what the client sent before
 		changed, d := c.b.hooks.OnPublish(c.client, m)
 		switch d.Verdict {
 		case hooks.Deny:
@@ -234,6 +238,10 @@ func (c *conn) settlePublish(t *turn, r *routing, p *packet.Publish, code packet
 	if qos == 2 && c.session.durable {
 		r.received = receivedID(c.session.key, id)
 		r.enqueue.Received = &r.received
+	}
+	if r.mayPutOff() {
+		t.putOff(r)
+		return
 	}
 	r.finish(t)
 }

@@ -29,6 +29,9 @@ func (b *Broker) full(m *packet.Message) bool {
 // newest, what is oldest may be on disk: the queue takes m at once and is trimmed behind it, and refuses only
 // beyond twice its limits.
 func (s *liveSession) admit(m *packet.Message) bool {
+	if l := &s.b.limits; s.load.Load() < int64(l.MaxQueueMessages) && s.loadBytes.Load()+int64(m.Size()) <= l.MaxQueueBytes && !s.b.full(m) {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.fullLocked(m) {

@@ -45,6 +45,7 @@ type storedReceiver struct {
 	session  *liveSession
 	queue    *hookQueue
 	delivery session.Delivery
+	early    bool // it has it, although the store does not
 }
 
 var routings = sync.Pool{New: func() any { return new(routing) }}
@@ -166,6 +167,7 @@ func (r *routing) toStore(s *liveSession, d session.Delivery) {
 	r.stored = append(r.stored, storedReceiver{session: s, delivery: d})
 	r.entries = append(r.entries, storage.Entry{
 		Session: s.key, QoS: d.QoS, Retain: d.Retain, SubscriptionIDs: d.SubscriptionIDs, Group: d.Group,
+		Live: s.b.batcher != nil && s.mayBeEarly(d.QoS),
 	})
 }
 
@@ -176,6 +178,7 @@ func (r *routing) finish(t *turn) {
 		r.complete(t, nil)
 		return
 	}
+	t.submit()
 	r.enqueue.Message, r.enqueue.To = r.message, r.entries
 	r.b.counters.pending.Add(1)
 	pending, err := r.b.store.Enqueue(&r.enqueue, r)
@@ -193,29 +196,34 @@ func (r *routing) Stored(err error) {
 
 // complete delivers what the store has numbered. Who waits is told at once, unless a hook holds him back.
 func (r *routing) complete(t *turn, err error) {
+	r.deliver(t, err)
+	if !r.held() {
+		r.settle(t, err)
+	}
+}
+
+// deliver gives receivers what the store has numbered, unless it failed.
+func (r *routing) deliver(t *turn, err error) {
 	if err != nil {
 		r.code = r.failed(t, err)
 		r.withdraw()
+		return
 	}
 	for i := range r.stored {
-		to := &r.stored[i]
-		switch {
-		case err != nil:
+		switch to := &r.stored[i]; {
+		case to.early:
 		case to.queue != nil:
 			to.queue.stored(t, r.entries[i].Seq, r.message)
 		default:
 			to.session.deliverStored(t, r.entries[i].Seq, to.delivery)
 		}
 	}
-	if !r.held() {
-		r.settle(t, err)
-	}
 }
 
 // settle tells who waits what became of the message. The routing must not be used any more.
 func (r *routing) settle(t *turn, err error) {
 	if r.publisher != nil {
-		r.publisher.acknowledge(t, r.ticket, r.id, r.qos, r.code)
+		r.publisher.acknowledge(t, r)
 	}
 	if r.done != nil {
 		r.b.calm(func() { r.done(err) })

@@ -21,10 +21,11 @@ type liveSession struct {
 	durable bool   // it outlives its connection: its queue and subscriptions are in the store
 
 	// Anyone.
-	conn   atomic.Pointer[conn]         // nil while offline; changed under mu
-	client atomic.Pointer[hooks.Client] // the current or last client
-	load   atomic.Int64                 // deliveries not done
-	window atomic.Int64                 // how many may be in flight, 0 while offline
+	conn      atomic.Pointer[conn]         // nil while offline; changed under mu
+	client    atomic.Pointer[hooks.Client] // the current or last client
+	load      atomic.Int64                 // deliveries not done
+	loadBytes atomic.Int64                 // their size
+	window    atomic.Int64                 // how many may be in flight, 0 while offline
 
 	presence presence
 
@@ -65,7 +66,7 @@ func (s *liveSession) deliver(t *turn, d session.Delivery) hooks.DropReason {
 	s.out.Push(d)
 	s.queuedLocked(t, d.Message)
 	s.pumpLocked(t)
-	s.load.Store(int64(s.out.Len()))
+	s.noteLoadLocked()
 	return ""
 }
 
@@ -78,7 +79,16 @@ func (s *liveSession) deliverStored(t *turn, number uint64, d session.Delivery) 
 		return
 	}
 	s.takeLocked(t, number, d)
+	s.pumpLocked(t)
+	s.noteLoadLocked()
+}
+
+// noteLoadLocked lets everybody know how much waits.
+func (s *liveSession) noteLoadLocked() {
 	s.load.Store(int64(s.waitingLocked()))
+	if s.durable {
+		s.loadBytes.Store(s.out.Bytes() + s.backlog.bytes)
+	}
 }
 
 func (s *liveSession) queuedLocked(t *turn, m *packet.Message) {
@@ -88,7 +98,7 @@ func (s *liveSession) queuedLocked(t *turn, m *packet.Message) {
 
 // doneLocked notes that a delivery left the queue. number is 0 for one that was not in it.
 func (s *liveSession) doneLocked(t *turn, number uint64, m *packet.Message) {
-	s.load.Store(int64(s.waitingLocked()))
+	s.noteLoadLocked()
 	if number == 0 {
 		return
 	}
@@ -135,7 +145,7 @@ func (s *liveSession) pump(t *turn) {
 
 func (s *liveSession) pumpLocked(t *turn) {
 	c := s.conn.Load()
-	if c == nil {
+	if c == nil || s.out.Idle() && len(s.retained) == 0 && !(s.durable && s.behindLocked()) {
 		return
 	}
 	c.mu.Lock()

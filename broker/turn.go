@@ -25,6 +25,7 @@ type turn struct {
 	events []event
 	acks   []storage.Ack // for the store; nobody waits for them
 	queues []*hookQueue  // with messages that their hooks were told of, each once
+	later  *submission   // messages for the store, or nil
 
 	incoming packet.Publish // being handled
 	message  packet.Message // of the PUBLISH being routed, where its bytes are borrowed
@@ -68,6 +69,7 @@ func (t *turn) end() {
 
 // settle does what was put off and leaves the turn ready for more.
 func (t *turn) settle() {
+	t.submit()
 	t.storeAcks()
 	for i := 0; i < len(t.events); i++ { // before the flush: a client cannot answer what it has not got
 		e := t.events[i]
@@ -91,8 +93,15 @@ func (t *turn) settle() {
 
 // storeAcks tells the store of the acknowledgements so far.
 func (t *turn) storeAcks() {
-	for _, a := range t.acks {
-		t.b.storeResult(t.b.store.Ack(a, nil))
+	if len(t.acks) == 0 {
+		return
+	}
+	if t.b.batcher != nil {
+		t.b.storeResult(false, t.b.batcher.AckAll(t.acks))
+	} else {
+		for _, a := range t.acks {
+			t.b.storeResult(t.b.store.Ack(a, nil))
+		}
 	}
 	t.acks = t.acks[:0]
 }

@@ -73,6 +73,17 @@ type Expirer interface {
 	OnExpired(f func(session string, messages int, bytes int64))
 }
 
+// A Batcher is a Store that takes many writes in one call, and numbers entries at once. So a message can be handed
+// to who is online before it is on disk.
+type Batcher interface {
+	// EnqueueAll is Enqueue for several messages, in order: all are taken, or none and there is an error. Every Seq
+	// is set when it returns. The Waiter is told once, when of each entry one is true: it is as safe as the store
+	// promises, or it is Done. The messages belong to the store until then.
+	EnqueueAll(batch []*Enqueue, w Waiter) (pending bool, err error)
+	// AckAll is Ack for several, and nobody waits.
+	AckAll(acks []Ack) error
+}
+
 // An Enqueue is one message for durable receivers.
 type Enqueue struct {
 	Message  *packet.Message
@@ -92,6 +103,9 @@ type Entry struct {
 	Retain          bool // RETAIN flag of the delivery
 	SubscriptionIDs []uint32
 	Group           string // share name and filter ("group/filter") it came through, or empty
+	// Live says that the receiver is online and gets the message at once, so that its acknowledgement may be
+	// quicker than the disk. A store may give it a moment for that, and need not write what is Done by then.
+	Live bool
 }
 
 // Received says that a session received a QoS 2 PUBLISH whose PUBREL has not come.

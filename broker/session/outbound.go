@@ -78,6 +78,11 @@ func (o *Outbound) Room() bool {
 	return o.inflight < o.window && o.next == o.reach && o.line.length == 0 && o.fits(o.tail)
 }
 
+// Idle reports whether Next would have nothing to give, however large the window.
+func (o *Outbound) Idle() bool {
+	return o.next == o.reach && o.resumed >= o.reach && o.line.length == 0
+}
+
 // PacketID is the packet identifier of a number.
 func PacketID(number uint64) uint16 { return uint16((number-1)%65535) + 1 }
 

@@ -51,6 +51,9 @@ func (s *Store) commitGroups() {
 func (s *Store) takeGroup(now time.Time) (*group, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.carried) > 0 && len(s.groups) == 0 && (s.closed || !s.carriedDue.IsZero() && !s.carriedDue.After(now)) {
+		s.openLocked().due = now
+	}
 	if len(s.groups) == 0 {
 		if s.closed {
 			return nil, -1
@@ -58,23 +61,45 @@ func (s *Store) takeGroup(now time.Time) (*group, time.Duration) {
 		return nil, s.idleLocked(now)
 	}
 	g := s.groups[0]
-	if len(s.groups) == 1 && !g.awaited && g.bytes < unawaitedBytes && !s.closed {
-		if left := g.born.Add(unawaitedDelay).Sub(now); left > 0 {
-			return nil, left
-		}
+	if left := s.leftLocked(g, now); left > 0 {
+		return nil, left
 	}
+	s.company.goes(g.writes)
 	s.groups[0] = nil
 	s.groups = s.groups[1:]
 	s.waiting -= g.bytes
 	return g, 0
 }
 
+// leftLocked is how long the oldest group may still wait to be written.
+func (s *Store) leftLocked(g *group, now time.Time) time.Duration {
+	switch {
+	case s.closed, g.awaited && g.live == 0:
+		return 0
+	case !g.awaited && (len(s.groups) > 1 || g.bytes >= unawaitedBytes):
+		return 0
+	}
+	if g.urgent && len(s.groups) == 1 && !g.full(&s.options.tuning) {
+		return s.company.left(g.writes, now)
+	}
+	for _, later := range s.groups {
+		if later.urgent {
+			return 0
+		}
+	}
+	if g.lazy() {
+		return g.begun.Add(s.patienceLocked()).Sub(now)
+	}
+	return g.due.Sub(now)
+}
+
 // write makes a group durable, or the store fail.
 func (s *Store) write(g *group) {
 	s.mu.Lock()
 	g.err = s.failed
+	due := s.prepareLocked(g, time.Now())
 	s.mu.Unlock()
-	if g.err == nil && !g.empty() {
+	if g.err == nil && due {
 		begun := time.Now()
 		if err := s.commit(g); err != nil {
 			s.fail(fmt.Errorf("storage: %w", err))
@@ -124,6 +149,9 @@ func (g *group) encode() []record {
 		records = append(records, record{idKey(keyAcks, g.id), g.encodeAcks()})
 	}
 	for _, b := range g.builders {
+		if b.gathering != nil {
+			b.gather()
+		}
 		h := b.head()
 		b.chunk.size = int64(len(h))
 		records = append(records, record{idKey(keyHead, b.chunk.id), h})
@@ -246,6 +274,7 @@ func (s *Store) written(g *group, took time.Duration) {
 	s.stats.Bytes += uint64(g.written)
 	s.stats.CommitTime += took
 	s.committed = g.id
+	s.company.ends(took)
 	if len(g.acks)+len(g.received) > 0 {
 		s.logs = append(s.logs, g.id)
 	}
@@ -253,8 +282,9 @@ func (s *Store) written(g *group, took time.Duration) {
 		s.movedLocked(m) // before storedLocked: it counts what is live in the copy
 	}
 	for _, b := range g.builders {
-		if !b.copied {
+		if b.gathering != nil {
 			s.stats.Messages += uint64(b.messages)
+			s.spareGatheringLocked(b.gathering)
 		}
 		s.storedLocked(b.chunk)
 		s.spareLocked(b)
@@ -267,6 +297,17 @@ func (s *Store) written(g *group, took time.Duration) {
 	s.moved.Broadcast()
 }
 
+// takeSpareLocked is a buffer that spareLocked kept, if there is one.
+func (s *Store) takeSpareLocked() []byte {
+	n := len(s.spare)
+	if n == 0 {
+		return nil
+	}
+	b := s.spare[n-1][:0]
+	s.spare = s.spare[:n-1]
+	return b
+}
+
 // spareLocked keeps the buffer of a builder for another, if it is of the usual size.
 func (s *Store) spareLocked(b *builder) {
 	const spareMax = 4
@@ -274,7 +315,7 @@ func (s *Store) spareLocked(b *builder) {
 	if len(s.spare) < spareMax && cap(b.body) <= 2*usual && cap(b.body) >= usual/4 {
 		s.spare = append(s.spare, b.body)
 	}
-	b.body, b.index, b.rows, b.rowEntries = nil, nil, nil, nil
+	b.body, b.index, b.rows, b.rowEntries, b.gathering = nil, nil, nil, nil, nil
 }
 
 // tellGroups is the teller: it tells Waiters in order while the committer writes the next group.

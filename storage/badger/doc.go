@@ -9,8 +9,10 @@
 // It knows nothing of MQTT beyond the records of package storage, and makes no decision that a broker should: it
 // has no limits per session. What lies on disk is drawn in FORMAT.md, and why it is so in docs/decisions/badger-log.md.
 //
-// Its nouns are the Store, the group (writes that share an fsync), the chunk (messages that share a place on disk), the queue (a
-// session's numbers) and the marks (how far each number came).
+// What every receiver has acknowledged before its group is written is not written at all; a group whose receivers are online waits a moment for that.
+//
+// Its nouns are the Store, the group (writes that share an fsync), the gathering (messages that will be a chunk), the chunk (messages that
+// share a place on disk), the queue (a session's numbers) and the marks (how far each number came).
 //
 // It is tested by the suite in storage/storagetest, by faults of every kind (errors of commit and fsync, a full
 // disk, files cut at any byte), by a fuzz test of the decoders, and its speed by benchmarks.

@@ -10,17 +10,23 @@ import (
 // A group is what shares a transaction and an fsync, in the order of the calls. While it is the last of
 // Store.groups it is filled under Store.mu; then it belongs to the committer, then to the teller.
 type group struct {
-	id       uint64 // of its acks record; the chunks in it have larger ones
-	waiters  []storage.Waiter
-	awaited  bool // somebody waits, or it must not be delayed
-	records  []record
-	acks     []ackItem
-	received []receivedItem
-	builders []*builder // the last one is filled
-	blobs    []blob     // written before it
-	bytes    int        // about what it takes in memory
-	born     time.Time
-	written  int // bytes of its records, once they are encoded
+	id         uint64 // of its acks record; the chunks in it have larger ones
+	waiters    []storage.Waiter
+	writes     int  // that somebody waits for
+	awaited    bool // somebody waits, or it must not be delayed
+	records    []record
+	acks       []ackItem
+	received   []receivedItem
+	gatherings []*gathering // the last one is filled
+	builders   []*builder
+	blobs      []blob    // written before it
+	bytes      int       // about what it takes in memory
+	urgent     bool      // somebody waits for the disk, not only for receivers
+	live       int       // entries in gatherings that are not Done
+	settled    []ackItem // numbers that were Done before they were written
+	due        time.Time // when it is written if nothing else has it written
+	begun      time.Time // when its first message came, if it is lazy
+	written    int       // bytes of its records, once they are encoded
 
 	// What becomes of the index when it is committed.
 	dropped []*chunk  // deleted by it
@@ -70,8 +76,11 @@ func (g *group) full(t *tuning) bool {
 }
 
 func (g *group) empty() bool {
-	return len(g.records)+len(g.acks)+len(g.received)+len(g.builders) == 0
+	return len(g.records)+len(g.acks)+len(g.received)+len(g.gatherings)+len(g.builders) == 0
 }
+
+// lazy reports whether those who wait for the group may not need the disk: their receivers may be quicker.
+func (g *group) lazy() bool { return g.awaited && !g.urgent }
 
 func (g *group) put(key, value []byte) {
 	g.records = append(g.records, record{key, value})

@@ -65,13 +65,13 @@ const inlineMax = 3 << 10
 
 // A builder gathers the messages of one chunk.
 type builder struct {
-	chunk    *chunk
-	queues   []builderQueue
-	index    []byte // messages and entries as the head will have them
-	body     []byte
-	messages int
-	entries  int
-	copied   bool // made by copying: takes no new message
+	chunk     *chunk
+	queues    []builderQueue
+	index     []byte // messages and entries as the head will have them
+	body      []byte
+	messages  int
+	entries   int
+	gathering *gathering // what it is made of; nil if it copies
 
 	rows       []builderRow
 	rowEntries []builderEntry // of each row, one row after the other
@@ -210,11 +210,6 @@ func (b *builder) addExtra(e *storage.Entry) {
 	if e.Group != "" {
 		b.index = appendText(b.index, e.Group)
 	}
-}
-
-// full reports whether the next message belongs in another chunk.
-func (b *builder) full(t *tuning) bool {
-	return b.copied || b.bytes() >= t.chunkBytes || b.entries >= t.chunkEntries
 }
 
 // bytes is what the chunk will take on disk, nearly.

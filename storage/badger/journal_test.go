@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/storage"
@@ -96,6 +97,7 @@ func dieDuring(t *testing.T, s *Store, at func(*Store, *group, []record) error) 
 	for _, c := range journalChanges() {
 		s.applyLocked(g, c)
 	}
+	s.prepareLocked(g, time.Now())
 	err := at(s, g, g.encode())
 	s.failed = errors.New("died")
 	s.mu.Unlock()

@@ -5,6 +5,8 @@ const (
 	smallBytes = 32 << 10
 	// moveChunks is how many chunks are copied at a time.
 	moveChunks = 64
+	// moveBytes is how much is read for it, about: it is all in memory at once.
+	moveBytes = 2 << 20
 )
 
 // copyTogether takes what is live out of small and sparse chunks into one, if there are too many of them.
@@ -27,7 +29,7 @@ func (s *Store) copyTogether() {
 	}
 	g := s.openLocked()
 	before := g.bytes
-	b := &builder{chunk: &chunk{id: s.takeIDLocked()}, copied: true}
+	b := &builder{chunk: &chunk{id: s.takeIDLocked()}}
 	slots := make(map[uint64]int)
 	m := movedTo{to: b}
 	for i := range sources {
@@ -68,9 +70,9 @@ func (s *Store) pickMoves() []*chunk {
 	s.waiting += g.bytes - before
 	horizon := s.horizonLocked()
 	var from, kept []*chunk
-	bytes := int64(0)
+	bytes, read := int64(0), int64(0)
 	for i, c := range *list {
-		if len(from) == moveChunks || bytes >= int64(t.chunkBytes) {
+		if len(from) == moveChunks || bytes >= int64(t.chunkBytes) || read >= moveBytes {
 			kept = append(kept, (*list)[i:]...)
 			break
 		}
@@ -83,6 +85,7 @@ func (s *Store) pickMoves() []*chunk {
 			c.state = chunkMoving
 			from = append(from, c)
 			bytes += c.size * int64(c.live) / int64(max(c.total, 1))
+			read += c.size
 		}
 		if list == &s.sparse {
 			s.sparseBytes -= c.size

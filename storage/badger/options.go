@@ -54,7 +54,7 @@ type tuning struct {
 
 var tuned = tuning{
 	groupBytes:   4 << 20,
-	groupRecords: 2000,
+	groupRecords: 1000,
 	chunkBytes:   256 << 10,
 	chunkEntries: 512 << 10,
 	smallMax:     512,

@@ -27,10 +27,13 @@ type queue struct {
 	dirtySince uint64
 
 	// Where it stands in the group and the builder that are filled now; worthless once they are others.
-	group *group
-	tails [progressCount]int // index in group.acks of its last of each progress, plus one
-	build *builder
-	slot  int // in build.queues
+	group   *group
+	tails   [progressCount]int // index in group.acks of its last of each progress, plus one
+	slot    int                // in gathering.queues, if it is in it
+	settled int                // index in group.settled, plus one
+	carried int                // index in Store.carried, plus one
+
+	brisk bool // it acknowledges faster than patience, so that waiting for it is worth while
 }
 
 // progressDone is the last step of a delivery, and progressCount how many there are.
@@ -48,24 +51,29 @@ type run struct {
 // A chunk is a place on disk with messages in it. Store.mu guards it.
 type chunk struct {
 	id      uint64
-	size    int64 // bytes of its records
-	parts   int   // of its body; 0 if that stands in the head
-	live    int   // entries that are not Done
-	total   int   // entries it was made with
-	sparse  int   // at this many live entries or fewer it is worth copying
-	expires int64 // when a message in it expires next, Unix nanoseconds; 0 is never
-	heap    int   // place in the expiry heap, plus one
-	state   chunkState
+	size    int64  // bytes of its records
+	parts   int    // of its body; 0 if that stands in the head
+	live    int    // entries that are not Done
+	total   int    // entries it was made with
+	sparse  int    // at this many live entries or fewer it is worth copying
+	expires int64  // when a message in it expires next, Unix nanoseconds; 0 is never
+	heap    int    // place in the expiry heap, plus one
+	group   *group // in which it waits to be written, or nil
+	// pinned: what is Done in it is written all the same. The group that says so comes later, and must not take effect before.
+	pinned bool
+	born   int64 // when its first message came, Unix nanoseconds; 0 if that is not known
+	state  chunkState
 }
 
 // chunkState goes from new on, never back; moving ends in dead.
 type chunkState byte
 
 const (
-	chunkNew    chunkState = iota // not committed
-	chunkStored                   // committed: can be read
-	chunkMoving                   // what is live in it is copied elsewhere
-	chunkDead                     // nothing in it is wanted
+	chunkNew     chunkState = iota // waits to be written
+	chunkWriting                   // what is written of it is decided
+	chunkStored                    // committed: can be read
+	chunkMoving                    // what is live in it is copied elsewhere
+	chunkDead                      // nothing in it is wanted
 )
 
 // append gives the next number to an entry in a chunk.

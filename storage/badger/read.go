@@ -69,7 +69,7 @@ func (s *Store) locate(session string, from uint64, limit int) (stretch, error) 
 	}
 	from = max(from, q.marks.floor)
 	for _, r := range q.runs[q.find(from):] {
-		if r.chunk.state == chunkNew {
+		if r.chunk.state <= chunkWriting {
 			break
 		}
 		st := stretch{handle: q.handle, chunk: r.chunk}

@@ -61,22 +61,26 @@ type index struct {
 
 // work is what is to be done behind the writers.
 type work struct {
-	dirty       []*queue // changed since their checkpoint, the oldest first
-	dead        []*chunk // to be deleted
-	deadBytes   int64
-	logs        []uint64 // ids of acks records on disk
-	garbage     []gone   // deleted sessions with records left
-	committed   uint64   // id of the last group on disk
-	small       []*chunk // candidates for being copied together
-	sparse      []*chunk // the same, because most in them is done
-	sparseBytes int64
-	expiry      expiryHeap
-	collected   time.Time // when the collector ended last
-	tidied      time.Time // when housekeeping was last looked at
-	roomSeen    time.Time // when free space was last looked at
-	freedBytes  int64     // deleted and not yet given back
-	spare       [][]byte  // buffers of builders
-	known       []target  // buffer of enqueueLocked
+	dirty           []*queue // changed since their checkpoint, the oldest first
+	dead            []*chunk // to be deleted
+	deadBytes       int64
+	logs            []uint64 // ids of acks records on disk
+	garbage         []gone   // deleted sessions with records left
+	committed       uint64   // id of the last group on disk
+	small           []*chunk // candidates for being copied together
+	sparse          []*chunk // the same, because most in them is done
+	sparseBytes     int64
+	expiry          expiryHeap
+	collected       time.Time // when the collector ended last
+	tidied          time.Time // when housekeeping was last looked at
+	roomSeen        time.Time // when free space was last looked at
+	freedBytes      int64     // deleted and not yet given back
+	spare           [][]byte  // buffers of builders
+	spareGatherings []*gathering
+	company         company   // of the group that is filled
+	gathered        int       // entries in gatherings that are not Done
+	carried         []ackItem // acknowledgements that the next group written has to say
+	carriedDue      time.Time // when one is written for them alone; zero if they can wait for ever
 }
 
 // A gone session was deleted by a group; records that belong to it are left.
@@ -118,13 +122,25 @@ func (s *Store) openLocked() *group {
 	if n := len(s.groups); n > 0 && !s.groups[n-1].full(&s.options.tuning) {
 		return s.groups[n-1]
 	}
-	g := &group{id: s.takeIDLocked(), born: time.Now()}
+	return s.appendGroupLocked()
+}
+
+func (s *Store) appendGroupLocked() *group {
+	g := &group{id: s.takeIDLocked(), due: time.Now().Add(unawaitedDelay)}
 	if s.nextID+idsAhead/2 > s.watermark {
 		s.watermark = s.nextID + idsAhead
 		g.put([]byte{keyWatermark}, encodeWatermark(s.watermark))
 	}
 	s.groups = append(s.groups, g)
 	return g
+}
+
+// fillLocked is the group that takes the next message. One that waits takes none for long.
+func (s *Store) fillLocked(now time.Time) *group {
+	if n := len(s.groups); n > 0 && s.groups[n-1].lazy() && now.Sub(s.groups[n-1].begun) > gatherTime {
+		return s.appendGroupLocked()
+	}
+	return s.openLocked()
 }
 
 // idsAhead is how many ids are reserved on disk at a time; half of it is far more than a group can take.
@@ -136,14 +152,18 @@ func (s *Store) takeIDLocked() uint64 {
 	return id
 }
 
-// addedLocked ends a write to g, which had so many bytes before.
+// addedLocked ends a write to g, which had so many bytes before. Whoever waits waits for the disk.
 func (s *Store) addedLocked(g *group, before int, w storage.Waiter) {
 	s.waiting += g.bytes - before
 	if w != nil {
+		s.awaitLocked(g, true, time.Time{})
 		g.waiters = append(g.waiters, w)
-		g.awaited = true
 		s.stats.Writes++
 	}
+}
+
+// wakeLocked has the committer look what there is to do.
+func (s *Store) wakeLocked() {
 	select {
 	case s.wake <- struct{}{}:
 	default:

@@ -64,6 +64,9 @@ func (s *Store) idleLocked(now time.Time) time.Duration {
 	if s.full {
 		wait = min(wait, roomPeriod)
 	}
+	if !s.carriedDue.IsZero() {
+		wait = min(wait, max(0, s.carriedDue.Sub(now)))
+	}
 	return wait + time.Millisecond // never a spin
 }
 

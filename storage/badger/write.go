@@ -2,6 +2,8 @@ package badger
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/storage"
@@ -9,25 +11,45 @@ import (
 
 // Enqueue implements storage.Store.
 func (s *Store) Enqueue(e *storage.Enqueue, w storage.Waiter) (pending bool, err error) {
+	return s.EnqueueAll([]*storage.Enqueue{e}, w)
+}
+
+// EnqueueAll implements storage.Batcher.
+func (s *Store) EnqueueAll(batch []*storage.Enqueue, w storage.Waiter) (pending bool, err error) {
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.refuseLocked(s.enqueueNeedsRoomLocked(e)); err != nil {
+	if err := s.refuseLocked(slices.ContainsFunc(batch, s.enqueueNeedsRoomLocked)); err != nil {
 		return false, err
 	}
-	g := s.openLocked()
-	before := g.bytes
-	if e.Received != nil {
-		s.receiveLocked(g, *e.Received, true)
+	var g *group
+	for _, e := range batch {
+		g = s.fillLocked(now)
+		before := g.bytes
+		urgent := s.enqueueLocked(g, e)
+		s.addedLocked(g, before, nil)
+		if w != nil {
+			s.awaitLocked(g, urgent, now)
+		}
 	}
-	s.enqueueLocked(g, e)
-	if e.Retain {
-		s.retainLocked(g, e.Message)
+	if w != nil && g != nil {
+		g.waiters = append(g.waiters, w)
+		s.stats.Writes++
 	}
-	for _, c := range e.Changes {
-		s.applyLocked(g, c)
+	return g != nil, nil
+}
+
+// awaitLocked notes that somebody waits for a write to g: for the disk, if it is urgent, else for receivers.
+func (s *Store) awaitLocked(g *group, urgent bool, now time.Time) {
+	fresh := !g.awaited
+	g.awaited, g.urgent = true, g.urgent || urgent
+	g.writes++
+	if fresh {
+		g.begun = now
 	}
-	s.addedLocked(g, before, w)
-	return true, nil
+	if fresh || g.urgent || g.live == 0 {
+		s.wakeLocked()
+	}
 }
 
 // enqueueNeedsRoomLocked reports whether an Enqueue adds something.
@@ -35,54 +57,44 @@ func (s *Store) enqueueNeedsRoomLocked(e *storage.Enqueue) bool {
 	return len(e.To) > 0 || e.Received != nil || e.Retain && len(e.Message.Payload) > 0 || s.needsRoomLocked(e.Changes)
 }
 
-// enqueueLocked puts the message in the chunk that is filled, if anybody known is to get it.
-func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) {
-	known := s.known[:0]
+// enqueueLocked adds a message to a group. It reports whether it needs the disk, whatever its receivers do.
+func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) (urgent bool) {
+	if e.Received != nil {
+		s.receiveLocked(g, *e.Received, true)
+	}
+	if e.Retain {
+		s.retainLocked(g, e.Message)
+	}
+	urgent = e.Received != nil || e.Retain || len(e.Changes) > 0
+	var a *gathering
+	before := 0
 	for i := range e.To {
-		e.To[i].Seq = 0
-		if q := s.sessions[e.To[i].Session]; q != nil {
-			known = append(known, target{q, &e.To[i]})
+		to := &e.To[i]
+		to.Seq = 0
+		q := s.sessions[to.Session]
+		if q == nil {
+			continue
 		}
-	}
-	s.known = known[:0]
-	defer clear(known)
-	if len(known) == 0 {
-		return
-	}
-	b := s.builderLocked(g)
-	before := b.bytes()
-	b.addMessage(e.Message, len(known))
-	for _, t := range known {
-		q, to := t.queue, t.entry
-		to.Seq = q.append(b.chunk)
+		if a == nil {
+			a = s.gatherLocked(g)
+			before = a.bytes
+			a.addMessage(e.Message)
+		}
+		to.Seq = q.append(a.chunk)
 		s.queued++
-		if q.build != b {
-			q.build, q.slot = b, b.addQueue(q.handle, to.Seq)
-		}
-		b.addEntry(q.slot, to.Seq, to)
+		g.live++
+		s.gathered++
+		a.addEntry(q, to)
 		s.dirtyLocked(g, q)
+		urgent = urgent || !to.Live || !q.brisk
 	}
-	g.bytes += b.bytes() - before
-}
-
-// A target is an entry with its queue.
-type target struct {
-	queue *queue
-	entry *storage.Entry
-}
-
-// builderLocked is the chunk that takes the next message.
-func (s *Store) builderLocked(g *group) *builder {
-	if n := len(g.builders); n > 0 && !g.builders[n-1].full(&s.options.tuning) {
-		return g.builders[n-1]
+	if a != nil {
+		g.bytes += a.bytes - before
 	}
-	b := &builder{chunk: &chunk{id: s.takeIDLocked()}}
-	if n := len(s.spare); n > 0 {
-		b.body, s.spare = s.spare[n-1][:0], s.spare[:n-1]
+	for _, c := range e.Changes {
+		s.applyLocked(g, c)
 	}
-	g.builders = append(g.builders, b)
-	g.bytes += recordCost
-	return b
+	return urgent
 }
 
 // Ack implements storage.Store. Progress never goes back; what is unknown is ignored.
@@ -93,7 +105,10 @@ func (s *Store) Ack(a storage.Ack, w storage.Waiter) (pending bool, err error) {
 		return false, err
 	}
 	q := s.movesLocked(a)
-	if q == nil && w == nil {
+	if w == nil {
+		if q != nil {
+			s.noteLocked(q, a)
+		}
 		return false, nil
 	}
 	g := s.openLocked() // a Waiter hears after those before it, even if there is nothing to write
@@ -103,6 +118,35 @@ func (s *Store) Ack(a storage.Ack, w storage.Waiter) (pending bool, err error) {
 	}
 	s.addedLocked(g, before, w)
 	return true, nil
+}
+
+// AckAll implements storage.Batcher.
+func (s *Store) AckAll(acks []storage.Ack) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuseLocked(false); err != nil {
+		return err
+	}
+	for _, a := range acks {
+		if q := s.movesLocked(a); q != nil {
+			s.noteLocked(q, a)
+		}
+	}
+	return nil
+}
+
+// noteLocked takes an acknowledgement that nobody waits for.
+func (s *Store) noteLocked(q *queue, a storage.Ack) {
+	if a.Progress == storage.Done && s.doneEarlyLocked(q, a.Seq) {
+		return
+	}
+	g := s.openLocked()
+	before := g.bytes
+	s.ackLocked(g, q, a.Seq, a.Progress)
+	s.addedLocked(g, before, nil)
+	if before == 0 || g.bytes >= unawaitedBytes {
+		s.wakeLocked()
+	}
 }
 
 // movesLocked is the queue of which an acknowledgement says something new, or nil.
@@ -118,17 +162,11 @@ func (s *Store) ackLocked(g *group, q *queue, seq uint64, p storage.Progress) {
 	q.marks.set(seq, p)
 	g.ack(q, seq, p)
 	s.dirtyLocked(g, q)
-	if p != storage.Done {
-		return
+	if p == storage.Done {
+		c := q.runs[q.find(seq)].chunk
+		c.pinned = true
+		s.finishedLocked(q, c, seq)
 	}
-	q.live--
-	s.queued--
-	c := q.runs[q.find(seq)].chunk
-	c.live--
-	if seq == q.marks.floor {
-		q.trim()
-	}
-	s.reviewLocked(c)
 }
 
 // Update implements storage.Store. A change that belongs to a session without a record is ignored.
@@ -144,6 +182,7 @@ func (s *Store) Update(changes []storage.Change, w storage.Waiter) (pending bool
 		s.applyLocked(g, c)
 	}
 	s.addedLocked(g, before, w)
+	s.wakeLocked()
 	return true, nil
 }
 
@@ -227,7 +266,7 @@ func (s *Store) hookedLocked(q *queue, hooked bool) {
 }
 
 func newQueue(id string, handle uint64) *queue {
-	return &queue{id: id, handle: handle, next: 1, marks: marks{floor: 1}}
+	return &queue{id: id, handle: handle, next: 1, marks: marks{floor: 1}, brisk: true}
 }
 
 // deleteSessionLocked deletes the one record that makes the others of a session count. They follow later.
@@ -242,8 +281,8 @@ func (s *Store) deleteSessionLocked(g *group, id string) {
 	g.put(idKey(keySession, q.handle), nil)
 	s.garbage = append(s.garbage, gone{q.handle, g.id})
 	for _, r := range q.runs {
-		r.chunk.live -= q.marks.count(r.first, r.last)
-		s.reviewLocked(r.chunk)
+		r.chunk.pinned = true
+		s.lessLocked(r.chunk, q.marks.count(r.first, r.last))
 	}
 	s.queued -= q.live
 	q.runs, q.live = nil, 0

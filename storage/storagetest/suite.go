@@ -49,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"progress is kept and never goes back", testProgress},
 		{"acknowledging out of order removes just that message", testOutOfOrder},
 		{"Enqueue writes message, received identifier and retained message together", testAtomicEnqueue},
+		{"a batch is numbered at once", testBatch},
+		{"what is acknowledged before it is written never comes back", testBatchDoneEarly},
 		{"a message for a session without a record leaves nothing behind", testNoSession},
 		{"hook records are replaced by hook and key, whatever their size", testHookRecords},
 		{"a queue of a hook is a queue", testHookQueue},

@@ -71,6 +71,13 @@ func (s *stream) change(counter int, f func(p *publication)) {
 	f(&s.sent[counter-1])
 }
 
+// get is what is known of a message.
+func (s *stream) get(counter int) publication {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent[counter-1]
+}
+
 // all is a copy of every message so far.
 func (s *stream) all() []publication {
 	s.mu.Lock()

@@ -12,9 +12,15 @@ import (
 // An inbox is a subscriber's own state of its session: what it owes the broker, and what the broker owes it.
 type inbox struct {
 	received map[uint16]bool // QoS 2 identifiers between PUBLISH and PUBREL
-	owed     []arrival       // received and not acknowledged, in order
-	expected []arrival       // of these, what the broker must send again first, in order [MQTT5-4.4.0-1]
+	owed     []debt          // received and not acknowledged, in order
+	expected []debt          // of these, what the broker must send again first, in order [MQTT5-4.4.0-1]
 	byID     map[uint16]arrival
+}
+
+// A debt is a message that came on a connection and was not acknowledged there.
+type debt struct {
+	arrival
+	since moment // when that connection was asked for
 }
 
 // An arrival is a message under its packet identifier.
@@ -59,7 +65,7 @@ func (s *subscriber) receive(in packets.Packet) error {
 	case 2:
 		s.inbox.received[a.id] = true
 	}
-	s.inbox.owed = append(s.inbox.owed, a)
+	s.inbox.owed = append(s.inbox.owed, debt{a, s.since})
 	return s.pay()
 }
 
@@ -86,9 +92,13 @@ func (s *subscriber) identify(in packets.Packet, a *arrival) bool {
 // In between may come what the subscriber has acknowledged, if the broker lost that.
 func (s *subscriber) checkResend(a arrival, dup, retain bool) {
 	expected := s.inbox.expected
+	for len(expected) > 0 && (a != expected[0].arrival || !dup) && s.r.forgettable(expected[0]) {
+		expected = expected[1:]
+	}
+	s.inbox.expected = expected
 	switch {
 	case len(expected) == 0:
-	case a == expected[0]:
+	case a == expected[0].arrival:
 		s.inbox.expected = expected[1:]
 		s.r.counts.resent.Add(1)
 		if !dup {
@@ -96,9 +106,21 @@ func (s *subscriber) checkResend(a arrival, dup, retain bool) {
 		}
 	case s.inbox.byID[a.id] == a && dup:
 	default:
-		s.r.report(kindResend, "%s: %s (dup %v, retain %v) came while %s is to be sent again", s.id, s.r.name(a), dup, retain, s.r.name(expected[0]))
+		s.r.report(kindResend, "%s: %s (dup %v, retain %v) came while %s is to be sent again", s.id, s.r.name(a), dup, retain, s.r.name(expected[0].arrival))
 		s.inbox.expected = nil
 	}
+}
+
+// forgettable reports whether the broker may not know of a message that it had sent: it was killed on that connection or after
+// it, and had not told the publisher that it keeps the message. Then the publisher sends it again. With QoS 2 it must know,
+// because it could use the identifier for another message, which the subscriber would take for a repeat.
+func (r *run) forgettable(d debt) bool {
+	if d.qos == 2 || d.counter == 0 || d.stream >= len(r.streams) || r.streams[d.stream].will {
+		return false
+	}
+	death := r.deathAfter(d.since)
+	done := r.streams[d.stream].get(d.counter).done
+	return death != 0 && (done == 0 || done > death)
 }
 
 // pay acknowledges everything received, in order [MQTT5-4.6.0-2] [MQTT5-4.6.0-3], unless the subscriber keeps it back.

@@ -3,6 +3,7 @@ package crash
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,7 @@ type run struct {
 	mu         sync.Mutex // guards what follows
 	violations []violation
 	sessions   []*session
+	deaths     []moment // just before each kill
 	isOverNow  bool
 }
 
@@ -157,10 +159,23 @@ func (r *run) killing() bool {
 }
 
 func (r *run) kill() error {
+	r.mu.Lock()
+	r.deaths = append(r.deaths, r.clock.now())
+	r.mu.Unlock()
 	err := r.host.kill()
 	r.door.shut()
 	r.counts.kills.Add(1)
 	return err
+}
+
+// deathAfter is the moment just before the first kill after m; 0 if there was none.
+func (r *run) deathAfter(m moment) moment {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.IndexFunc(r.deaths, func(death moment) bool { return death > m }); i >= 0 {
+		return r.deaths[i]
+	}
+	return 0
 }
 
 // startupMax is how long a start may go on before it is cut short.

@@ -53,6 +53,7 @@ type subscriber struct {
 	holding  bool // it keeps acknowledgements back
 	seenEnd  bool
 	endSeen  time.Time
+	since    moment // when the connection was asked for
 }
 
 // A request is a SUBSCRIBE or UNSUBSCRIBE to be acknowledged.
@@ -102,7 +103,7 @@ func (s *subscriber) resume() bool {
 		}
 		return false
 	}
-	s.restart = nil
+	s.restart, s.since = nil, at.begun
 	if !present || s.session == nil || s.session.ended.begun != 0 {
 		s.begin(at, h.volatile)
 	}
@@ -211,8 +212,9 @@ func (s *subscriber) serve() (how breakOff, done bool) {
 // settled reports whether nothing is owed by either side, once everything has been delivered. What the broker still owes then does not
 // come any more, except PUBREL, which waits for the store.
 func (s *subscriber) settled() bool {
+	s.inbox.expected = slices.DeleteFunc(s.inbox.expected, s.r.forgettable)
 	if len(s.inbox.expected) > 0 {
-		s.r.report(kindResend, "%s: %d messages in flight are not sent again, the first is %s", s.id, len(s.inbox.expected), s.r.name(s.inbox.expected[0]))
+		s.r.report(kindResend, "%s: %d messages in flight are not sent again, the first is %s", s.id, len(s.inbox.expected), s.r.name(s.inbox.expected[0].arrival))
 		s.inbox.expected = nil
 	}
 	if len(s.inbox.received) > 0 && time.Since(s.endSeen) > releasePatience {

@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/storage"
+	"github.com/penstockmq/penstock/storage/memory"
+	"github.com/penstockmq/penstock/storage/storagetest"
+)
+
+// holdNumbered is hold with a store that numbers messages before it writes them.
+func holdNumbered(t *testing.T) *holding {
+	t.Helper()
+	n := storagetest.HoldNumbered(memory.New())
+	h := &holding{t: t, held: n.Held}
+	h.Broker = start(t, setup{store: n})
+	return h
+}
+
+// A subscriber that is online has a QoS 1 message before the store has written it; PUBACK waits all the same.
+func TestEarlyDelivery(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v packet.Version) {
+		h := holdNumbered(t)
+		to, other := h.subscriber(v, "to", 1, "a"), h.subscriber(v, "other", 1, "a")
+		other.disconnect()
+		h.release()
+		from := connected(t, h.Broker, v, hello{id: "from"})
+		for id := range uint16(3) {
+			from.ask(1, id+1, "a", fmt.Sprint(id))
+			got := to.wantMessage("a", fmt.Sprint(id))
+			if got.PacketID != id+1 || got.FixedHeader.Dup {
+				t.Errorf("packet identifier %d, DUP %v", got.PacketID, got.FixedHeader.Dup)
+			}
+		}
+		h.wantWaiting(3)
+		from.wantNothing()
+		h.release()
+		for id := range uint16(3) {
+			from.wantAck(packet.PUBACK, id+1, packet.Success)
+		}
+		to.wantNothing()
+		again := h.connect(v, hello{id: "other", resume: true, expiry: 1000})
+		for id := range uint16(3) {
+			again.wantMessage("a", fmt.Sprint(id))
+		}
+	})
+}
+
+// With QoS 2 nothing is sent before it is on disk: a crash could give its packet identifier to another message, which the
+// client would take for a repeat [MQTT5-4.3.3-10]. What follows it waits for it [MQTT5-4.6.0-6].
+func TestQoS2IsNeverEarly(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v packet.Version) {
+		h := holdNumbered(t)
+		to := h.subscriber(v, "to", 2, "a")
+		from := connected(t, h.Broker, v, hello{id: "from"})
+		from.ask(1, 1, "a", "first")
+		to.wantMessage("a", "first")
+		from.ask(2, 2, "a", "second")
+		from.ask(1, 3, "a", "third")
+		h.wantWaiting(3)
+		to.wantNothing()
+		h.release()
+		to.wantMessage("a", "second")
+		to.wantMessage("a", "third")
+	})
+}
+
+// What was sent early and not acknowledged is sent again to the next connection, in order, with its packet identifier and DUP
+// [MQTT5-4.4.0-1].
+func TestEarlyIsSentAgain(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v packet.Version) {
+		h := holdNumbered(t)
+		to := h.subscriber(v, "to", 1, "a")
+		from := connected(t, h.Broker, v, hello{id: "from"})
+		from.ask(1, 1, "a", "x")
+		from.ask(1, 2, "a", "y")
+		to.wantMessage("a", "x")
+		to.wantMessage("a", "y")
+		to.nc.Close()
+		again := h.connect(v, hello{id: "to", resume: true, expiry: 1000})
+		for i, payload := range []string{"x", "y"} {
+			if got := again.wantMessage("a", payload); got.PacketID != uint16(i+1) || !got.FixedHeader.Dup {
+				t.Errorf("%s: packet identifier %d, DUP %v", payload, got.PacketID, got.FixedHeader.Dup)
+			}
+		}
+	})
+}
+
+// A store that fails leaves what was sent early with who has it: the publisher is told, and counts on nothing.
+func TestEarlyAndRefused(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v packet.Version) {
+		h := holdNumbered(t)
+		to := h.subscriber(v, "to", 1, "a")
+		from := connected(t, h.Broker, packet.V5, hello{id: "from"})
+		from.ask(1, 1, "a", "x")
+		id := to.wantMessage("a", "x").PacketID
+		h.held.Fail(storage.ErrFull)
+		from.wantAck(packet.PUBACK, 1, packet.QuotaExceeded)
+		to.ack(packet.PUBACK, id)
+		to.wantNothing()
+		if s := settled(h.Broker); s.QueuedMessages != 0 || s.InflightMessages != 0 || s.PendingStores != 0 {
+			t.Errorf("queued %d, inflight %d, pending %d", s.QueuedMessages, s.InflightMessages, s.PendingStores)
+		}
+	})
+}

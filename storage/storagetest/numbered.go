@@ -1,0 +1,67 @@
+package storagetest
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/penstockmq/penstock/storage"
+)
+
+// Numbered is a Held that is a storage.Batcher: it numbers entries when it is asked, long before it writes
+// them. It knows the queues that begin while it is there.
+type Numbered struct {
+	*Held
+
+	mu   sync.Mutex // guards what follows; held around writes, so that numbers are given in their order
+	last map[string]uint64
+}
+
+// HoldNumbered is Hold for a Store whose entries are numbered at once.
+func HoldNumbered(inner storage.Store) *Numbered {
+	return &Numbered{Held: Hold(inner), last: make(map[string]uint64)}
+}
+
+// EnqueueAll implements storage.Batcher.
+func (n *Numbered) EnqueueAll(batch []*storage.Enqueue, w storage.Waiter) (pending bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, e := range batch {
+		n.numberLocked(e)
+		kept := *e // who asked reads the numbers while the inner Store may set them
+		kept.To = slices.Clone(e.To)
+		last := w
+		if i < len(batch)-1 {
+			last = nil
+		}
+		if pending, err = n.Held.Enqueue(&kept, last); err != nil {
+			return false, err
+		}
+	}
+	return pending, nil
+}
+
+// Enqueue implements storage.Store.
+func (n *Numbered) Enqueue(e *storage.Enqueue, w storage.Waiter) (pending bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.numberLocked(e)
+	return n.Held.Enqueue(e, w)
+}
+
+func (n *Numbered) numberLocked(e *storage.Enqueue) {
+	for i := range e.To {
+		to := &e.To[i]
+		n.last[to.Session]++
+		to.Seq = n.last[to.Session]
+	}
+}
+
+// AckAll implements storage.Batcher.
+func (n *Numbered) AckAll(acks []storage.Ack) error {
+	for _, a := range acks {
+		if _, err := n.Ack(a, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
