@@ -103,7 +103,13 @@ type Limits struct {
 	WriteTimeout time.Duration `mapstructure:"write_timeout"`
 	// ShutdownTimeout bounds the orderly end after SIGTERM.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
+	// EventLoops is how many goroutines serve plain TCP and Unix sockets on Linux: 0 is one for two processors, NoEventLoops
+	// gives each connection a goroutine of its own, as elsewhere.
+	EventLoops int `mapstructure:"event_loops"`
 }
+
+// NoEventLoops is the value of Limits.EventLoops that turns them off.
+const NoEventLoops = -1
 
 // The values of Limits.QueueFull. With both, a message that is dropped has a reason and is counted.
 const (

@@ -40,6 +40,7 @@ var bounds = map[string]bound{
 	"limits.connect_timeout":       {int64(10 * time.Millisecond), int64(time.Hour)},
 	"limits.write_timeout":         {int64(10 * time.Millisecond), int64(day)},
 	"limits.shutdown_timeout":      {0, int64(time.Hour)},
+	"limits.event_loops":           {NoEventLoops, 1024},
 	"sys.interval":                 {0, int64(day)},
 	"storage.sync_interval":        {int64(time.Millisecond), int64(time.Hour)},
 	"storage.cache_size":           {1 * mib, math.MaxInt64},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -125,6 +126,7 @@ func (s *server) abandon() {
 
 // run serves until a signal, the end of ctx or a failure, and ends in order.
 func (s *server) run(ctx context.Context, signals <-chan os.Signal) error {
+	defer runtime.KeepAlive(make([]byte, heapFloor))
 	s.start()
 	for {
 		select {
