@@ -1,4 +1,4 @@
-# make test    everything that must pass; sets up what it needs (see .ci/setup)
+# make test    everything that must pass, the broker's tests with both drivers; sets up what it needs (see .ci/setup)
 # make race    the tests again and again under the race detector, in random order
 # make fuzz    each fuzz target for FUZZTIME
 # make crash   KILLS kills of the broker under load; make powercut, CUTS power cuts; make crash-bites, their proof
@@ -36,6 +36,7 @@ BUILD := $(GO) build -buildvcs=false
 
 # The last lines are go test's own.
 test: setup check build guard
+	PENSTOCK_TEST_DRIVER=loop $(GO) test -race -count=1 -timeout 8m ./broker
 	$(GO) test -race -count=1 -timeout 8m ./...
 
 setup: $(TOOLS)/staticcheck $(TOOLS)/govulncheck

@@ -21,7 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Bounds of one HTTP request; nothing here takes a body.
+// Bounds of one HTTP request.
 const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 30 * time.Second // not of a backup
@@ -34,7 +34,8 @@ const (
 		"/readyz              200 while it takes clients\n" +
 		"/api/storage/stats   what the store holds, JSON\n" +
 		"/api/storage/backup  the store, for penstock storage restore\n" +
-		"/api/bridges         the bridges to other brokers, JSON\n"
+		"/api/bridges         the bridges to other brokers, JSON\n" +
+		"/api/channels        the durable queues, JSON\n"
 	scrapeChallenge = `Bearer realm="penstock"`
 )
 
@@ -49,6 +50,8 @@ type Server struct {
 	registry *prometheus.Registry
 	lasting  context.Context // ends with Interrupt
 	end      context.CancelFunc
+	// channelMetrics is how many channels have metrics of their own.
+	channelMetrics int
 	// Shared.
 	ready   atomic.Bool
 	serving sync.WaitGroup
@@ -61,7 +64,7 @@ func Open(cfg configs.Admin, src Source, store Store, log *slog.Logger) (*Server
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
-	s := &Server{listener: l, token: sha256.Sum256([]byte(cfg.Token)), locked: cfg.Token != ""}
+	s := &Server{listener: l, token: sha256.Sum256([]byte(cfg.Token)), locked: cfg.Token != "", channelMetrics: cfg.MaxChannelMetrics}
 	s.lasting, s.end = context.WithCancel(context.Background())
 	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !s.locked {
 		log.Warn("metrics can be read by anyone who reaches admin.address: set admin.token", "address", l.Addr().String())

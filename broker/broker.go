@@ -2,19 +2,19 @@
 //
 // It does not listen (broker/listener does), does not decide who may do what (hooks do) and does not keep
 // anything on disk (a storage.Store does). Its nouns are the conn (one connection as the protocol sees it,
-// without a socket), the driver (which moves a conn's bytes), the liveSession, the plan (who gets the
-// messages of a topic), the routing (a message on its way) and the turn (a piece of work that flushes once at
-// its end).
+// without a socket), the driver (which moves a conn's bytes: a loop for plain sockets on Linux, else a
+// goroutine), the liveSession, the plan (who gets the messages of a topic), the routing (a message on its way)
+// and the turn (a piece of work that flushes once at its end).
 //
-// The path of a PUBLISH: driver.readOnce → conn.feed → conn.handlePublish → routing.route → liveSession.deliver
-// or conn.publishNow → turn.end → driver.flush.
+// The path of a PUBLISH: loop.round → loopDriver.read, or goroutineDriver.readOnce → conn.feed →
+// conn.handlePublish → routing.route → liveSession.deliver or conn.publishNow → turn.end → driver.flush.
 //
 // It is tested as a whole by the scripts in test/scripts, by real clients in test/clients, and by the tests here.
 //
-// Lock order: registry.mu, liveSession.mu, conn.mu. groups.mu, retainedMessages.mu, connections.mu and
-// counters.mu are leaves: nothing but the index's own locks is taken after them. No hook, store or socket is
-// called with one of them held. hookQueue.mu and presence.mu come before all of them: they keep in order what a hook is
-// told, and nothing that a hook may call takes them.
+// Lock order: registry.mu, liveSession.mu, conn.mu. groups.mu, retainedMessages.mu, connections.mu, loops.mu,
+// loop.mu and counters.mu are leaves: nothing but the index's own locks is taken after them. No hook, store or
+// socket is called with one of them held. hookQueue.mu and presence.mu come before all of them: they keep in
+// order what a hook is told, and nothing that a hook may call takes them.
 package broker
 
 import (
@@ -48,6 +48,9 @@ type Options struct {
 	Hooks       []hooks.Hook  // asked in this order
 	Log         *slog.Logger
 	Version     string // of the program, for $SYS/broker/version
+	// LoopAll has event loops serve every kind of connection on every system, and not only sockets on Linux. It saves
+	// nothing; tests with fake time, whose connections are pipes, play with the loop's rules through it.
+	LoopAll bool
 }
 
 // A Broker serves MQTT clients.
@@ -72,6 +75,7 @@ type Broker struct {
 	retained    *retainedMessages
 	counters    *counters
 	connections *connections
+	loops       *loops
 	ctx         context.Context // ends when the broker is shut down
 	cancel      context.CancelFunc
 	sysDone     chan struct{}
@@ -103,6 +107,7 @@ func New(o Options) (*Broker, error) {
 	b.checks.Store(1)
 	b.keys.Store(uint64(b.started.UnixNano()))
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.loops = newLoops(b, o.LoopAll)
 	b.index = topic.NewIndex(b.buildPlan, planCacheMax)
 	b.groups = newGroups(b.index)
 	chain.OnPanic(b.hookPanicked)
@@ -133,16 +138,19 @@ func (b *Broker) topicLimits() topic.Limits {
 	return topic.Limits{Length: b.limits.MaxTopicLength, Levels: b.limits.MaxTopicLevels}
 }
 
-// Attach serves a network connection until it ends, on goroutines of its own. It returns at once.
+// Attach serves a network connection until it ends, on an event loop or goroutines of its own. It returns at once.
 func (b *Broker) Attach(nc net.Conn, p listener.Peer) {
-	c := &conn{b: b, peer: p, version: 0}
+	c := newConn(b, p)
+	if b.loops.attach(c, nc, p.Accepted) {
+		return
+	}
 	d := newGoroutineDriver(c, nc)
 	c.driver = d
 	if !b.connections.add(c) {
 		nc.Close()
 		return
 	}
-	c.watchConnect()
+	c.watchConnect(p.Accepted)
 	go d.run()
 }
 
@@ -224,6 +232,7 @@ func (b *Broker) shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		late = fmt.Errorf("shutdown: %d connections still open: %w", len(b.connections.all()), ctx.Err())
 	}
+	b.loops.end(ctx)
 	<-b.sysDone
 	b.retained.stop()
 	b.sessions.stopTimers()

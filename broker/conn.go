@@ -40,32 +40,31 @@ const (
 // outbox. It knows no socket.
 type conn struct {
 	// Fixed when Attach returns.
-	b      *Broker
-	peer   listener.Peer
-	driver driver
+	b         *Broker
+	driver    driver
+	certified bool // the username is the certificate's
+	// deadline is of CONNECT, then of keep-alive.
+	deadline *time.Timer
 	// Only the goroutine that feeds this connection touches these.
 	phase     phase
-	waits     int // reasons for which feed does nothing; each ends by a posted answer
-	partial   []byte
-	incoming  packet.Publish
-	message   packet.Message // of the QoS 0 PUBLISH being routed
-	aliasesIn []string       // topic by alias - 1 [MQTT5-3.3.2-7]
+	waits     int      // reasons for which feed does nothing; each ends by a posted answer
+	partial   []byte   // packets that were not handled yet: an incomplete one, or all since feed had to wait
+	need      int      // how long the packet at the front of partial is, if that is known and it is incomplete
+	aliasesIn []string // topic by alias - 1 [MQTT5-3.3.2-7]
 	memo      *topicMemo
 	connect   *packet.Connect // until the connection is open
-	exchange  hooks.Exchange  // of enhanced authentication, while it runs
-	applicant *hooks.Client   // whom the exchange may change; the client once it succeeds
-	method    string          // authentication method of the CONNECT packet
+	enhanced  *enhanced       // nil without enhanced authentication
 	assigned  bool            // we chose the client identifier
 	keepAlive time.Duration
-	deadline  *time.Timer // of CONNECT, then of keep-alive
 	// Fixed when the connection is open.
 	version     packet.Version
-	client      *hooks.Client
+	client      *hooks.Client // never nil
 	session     *liveSession
 	receiveMax  int    // the client's
 	expiryAsked uint32 // session expiry interval of CONNECT, before our limit
 	// Anyone.
 	lastPacket atomic.Int64 // Unix nanoseconds: when a whole packet was last received
+	quietMax   atomic.Int64 // nanoseconds until the keep-alive is over, or unwatched; 0 before CONNACK
 
 	mu          sync.Mutex // guards what follows; taken after session.mu
 	outbox      outbox
@@ -87,6 +86,13 @@ type conn struct {
 	problemInfo bool   // the client wants reason strings
 }
 
+// newConn makes the connection of a client of whom no more is known than where it is.
+func newConn(b *Broker, p listener.Peer) *conn {
+	return &conn{b: b, certified: p.UsernameFromCert, client: &hooks.Client{
+		CommonName: p.CommonName, Remote: p.Remote, Listener: p.Listener,
+	}}
+}
+
 // feed takes bytes that were read, in any cut, and handles every whole packet in them. b is not kept.
 func (c *conn) feed(t *turn, b []byte) {
 	defer func() {
@@ -99,24 +105,33 @@ func (c *conn) feed(t *turn, b []byte) {
 			c.fail(t, err)
 		}
 	}
-	held := len(c.partial) > 0
-	if held {
+	before := t.tally.packetsReceived
+	if lack := c.need - len(c.partial); lack > 0 && lack < len(b) && len(c.partial) > 0 && c.waits == 0 {
+		c.partial = append(c.partial, b[:lack]...)
+		c.hold(c.handleAll(t, c.partial))
+		b = b[lack:] // need not be copied
+	}
+	if len(c.partial) > 0 {
 		c.partial = append(c.partial, b...)
 		b = c.partial
 	}
-	before := t.tally.packetsReceived
-	rest := c.handleAll(t, b)
+	c.hold(c.handleAll(t, b))
 	if t.tally.packetsReceived != before {
 		c.lastPacket.Store(t.now)
 	}
+}
+
+// partialKeep is the size up to which the buffer of an incomplete packet is kept by a connection that has none.
+const partialKeep = 512
+
+// hold keeps what could not be handled yet. It may be the end of partial, or all of it.
+func (c *conn) hold(rest []byte) {
 	switch {
-	case len(rest) == 0 && cap(c.partial) <= 4096:
-		c.partial = c.partial[:0]
-	case len(rest) == 0:
+	case len(rest) == 0 && cap(c.partial) > partialKeep:
 		c.partial = nil
-	case held:
-		c.partial = c.partial[:copy(c.partial, rest)]
-	default:
+	case len(rest) == 0:
+		c.partial = c.partial[:0]
+	case len(rest) != len(c.partial) || &rest[0] != &c.partial[0]:
 		c.partial = append(c.partial[:0], rest...)
 	}
 }
@@ -157,12 +172,14 @@ func (c *conn) whenRested(f func()) {
 
 // handleAll handles the whole packets at the front of b and returns what is left.
 func (c *conn) handleAll(t *turn, b []byte) []byte {
+	c.need = 0
+	if c.stopped() {
+		return nil
+	}
 	for c.waits == 0 && len(b) > 0 {
-		if c.stopped() {
-			return nil
-		}
-		head, body, n, err := c.split(b)
+		head, body, n, need, err := c.split(b)
 		if err == nil && n == 0 {
+			c.need = need
 			return b
 		}
 		if err == nil {
@@ -175,20 +192,18 @@ func (c *conn) handleAll(t *turn, b []byte) []byte {
 			return nil
 		}
 		if c.throttle() {
-			return b
+			return nil
 		}
 	}
 	return b
 }
 
-// split takes the first whole packet off b; n is 0 if there is none yet.
-func (c *conn) split(b []byte) (head byte, body []byte, n int, err error) {
+// split takes the first whole packet off b; n is 0 if there is none yet, and need how long it will be, if that is known.
+func (c *conn) split(b []byte) (head byte, body []byte, n, need int, err error) {
 	if c.version == packet.V31 {
-		head, body, n, _, err = packet.SplitV31(b, c.b.limits.MaxPacketSize)
-	} else {
-		head, body, n, _, err = packet.Split(b, c.b.limits.MaxPacketSize)
+		return packet.SplitV31(b, c.b.limits.MaxPacketSize)
 	}
-	return head, body, n, err
+	return packet.Split(b, c.b.limits.MaxPacketSize)
 }
 
 // stopped reports whether the connection is being closed: what else it sent is not looked at.
@@ -198,15 +213,17 @@ func (c *conn) stopped() bool {
 	return c.closing
 }
 
-// throttle stops feeding a client that does not read its acknowledgements.
-func (c *conn) throttle() bool {
+// throttle stops feeding a client that does not read its acknowledgements. It reports whether the connection is being
+// closed.
+func (c *conn) throttle() (stopped bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.throttled && c.outbox.size > 2*c.b.limits.MaxOutboxBytes {
 		c.throttled = true
 		c.waits++
 	}
-	return c.throttled
+	stopped = c.closing
+	c.mu.Unlock()
+	return stopped
 }
 
 func (c *conn) handle(t *turn, head byte, body []byte) error {

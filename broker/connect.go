@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -29,12 +28,11 @@ func (c *conn) handleConnect(t *turn, body []byte) error {
 	if err := c.checkConnect(p); err != nil {
 		return err
 	}
-	c.client = &hooks.Client{
-		ID: p.ClientID, Username: p.Username, CommonName: c.peer.CommonName, Remote: c.peer.Remote,
-		Listener: c.peer.Listener, Version: byte(p.Version), Clean: p.CleanStart, KeepAlive: p.KeepAlive, User: p.User, Bridge: p.Bridge,
-	}
-	if c.peer.UsernameFromCert {
-		c.client.Username = c.peer.CommonName
+	c.client.ID, c.client.Username, c.client.Version = p.ClientID, p.Username, byte(p.Version)
+	c.client.Clean, c.client.KeepAlive, c.client.User = p.CleanStart, p.KeepAlive, p.User
+	c.client.Bridge = p.Bridge
+	if c.certified {
+		c.client.Username = c.client.CommonName
 	}
 	c.phase = authenticating
 	if p.HasAuthMethod {
@@ -88,7 +86,7 @@ func newClientID() string {
 // authenticate asks the hooks on a goroutine of its own: they may compute a password hash or call another server.
 func (c *conn) authenticate(p *packet.Connect) {
 	cred := hooks.Credentials{
-		Username: c.client.Username, HasUsername: p.HasUsername || c.peer.UsernameFromCert,
+		Username: c.client.Username, HasUsername: p.HasUsername || c.certified,
 		Password: p.Password, HasPassword: p.HasPassword,
 	}
 	c.ask(func(ctx context.Context) func(t *turn) error {
@@ -178,7 +176,7 @@ func (c *conn) accepted(t *turn, present bool, data []byte) error {
 	c.connect = nil
 	c.watchKeepAlive()
 	c.b.counters.connects.Add(1)
-	c.b.log.Debug("client connected", "client", c.client.ID, "version", c.version.String(), "listener", c.peer.Listener)
+	c.b.log.Debug("client connected", "client", c.client.ID, "version", c.version.String(), "listener", c.client.Listener)
 	c.b.hooks.OnConnect(c.client, present)
 	c.session.resume(t, c)
 	return nil
@@ -217,11 +215,7 @@ func (c *conn) connack(present bool, data []byte) *packet.Connack {
 // A client of 3.1 or 3.1.1 hears only what its six return codes can say.
 func (c *conn) refuseConnect(t *turn, r *packet.Refusal) {
 	c.b.counters.refuse(label(r.Code.String()))
-	id := ""
-	if c.client != nil {
-		id = c.client.ID
-	}
-	c.b.log.Info("connection refused", "client", id, "remote", c.remote(), "listener", c.peer.Listener,
+	c.b.log.Info("connection refused", "client", c.client.ID, "remote", c.remote(), "listener", c.client.Listener,
 		"reason", r.Code.String(), "err", r.Text)
 	c.mu.Lock()
 	if c.version != 0 && !c.closing && (c.version == packet.V5 || tellable(r.Code)) {
@@ -245,10 +239,10 @@ func (c *conn) refuseConnect(t *turn, r *packet.Refusal) {
 }
 
 func (c *conn) remote() string {
-	if c.peer.Remote == nil {
+	if c.client.Remote == nil {
 		return ""
 	}
-	return c.peer.Remote.String()
+	return c.client.Remote.String()
 }
 
 // tellable lists the failures that a CONNACK of MQTT 3.1.1 has a return code for (MQTT 3.1.1, table 3.1).
@@ -260,22 +254,6 @@ func tellable(code packet.Code) bool {
 		packet.BadUserNameOrPassword, packet.NotAuthorized, packet.Banned, packet.QuotaExceeded, packet.ServerShuttingDown,
 		packet.UnspecifiedError, packet.ConnectionRateExceeded,
 	}, code)
-}
-
-// connectTimeout is how long a client may take to be accepted.
-func (c *conn) watchConnect() {
-	limit := c.b.limits.ConnectTimeout
-	if !c.peer.Accepted.IsZero() { // what the listener did before counts too
-		limit -= time.Since(c.peer.Accepted)
-	}
-	c.watch(limit, func() {
-		t := c.b.begin()
-		defer t.end()
-		c.b.counters.refuse("connect_timeout")
-		c.b.log.Info("connection refused", "remote", c.remote(), "listener", c.peer.Listener, "reason", "connect timeout",
-			"err", fmt.Sprintf("no complete CONNECT within %s", c.b.limits.ConnectTimeout))
-		c.end(t, packet.Success, "", "connect timeout")
-	})
 }
 
 // handleDisconnect takes the client's DISCONNECT.

@@ -10,12 +10,13 @@ import (
 	"time"
 )
 
-// These bound the end of a connection.
+// These bound writing, and the end of a connection.
 const (
 	lingerTime  = time.Second // for the client to read our last packet and close
 	lingerBytes = 1 << 20     // of what it still sends, read and thrown away
 	drainTime   = 5 * time.Second
 	writePiece  = 64 << 10 // bytes for which one write deadline holds
+	writeRounds = 8        // how often one flush goes on with what others have appended meanwhile
 )
 
 // readBuffers are lent to connections that have something to read, so that an idle one holds none.
@@ -110,7 +111,7 @@ func (d *goroutineDriver) shut() {
 func (d *goroutineDriver) flush(t *turn) {
 	p, ok := d.c.beginParcel()
 	for rounds := 0; ok; rounds++ {
-		if d.raw == nil || rounds == 8 || !d.tryWrite(&p) {
+		if d.raw == nil || rounds == writeRounds || !d.tryWrite(&p) {
 			d.startWriter(p)
 			return
 		}

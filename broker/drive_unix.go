@@ -30,6 +30,17 @@ type rawSocket struct {
 
 // newRawSocket returns nil if nc is not a bare TCP or Unix socket.
 func newRawSocket(nc net.Conn) *rawSocket {
+	rc := rawConn(nc)
+	if rc == nil {
+		return nil
+	}
+	s := &rawSocket{rc: rc}
+	s.tryRead, s.tryOut = s.readFD, s.writeFD
+	return s
+}
+
+// rawConn returns nil if nc is not a bare TCP or Unix socket.
+func rawConn(nc net.Conn) syscall.RawConn {
 	var rc syscall.RawConn
 	var err error
 	switch s := nc.(type) {
@@ -43,9 +54,7 @@ func newRawSocket(nc net.Conn) *rawSocket {
 	if err != nil {
 		return nil
 	}
-	s := &rawSocket{rc: rc}
-	s.tryRead, s.tryOut = s.readFD, s.writeFD
-	return s
+	return rc
 }
 
 // read waits until bytes are there and returns them in a buffer from readBuffers that the caller gives back.

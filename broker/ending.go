@@ -200,7 +200,7 @@ func (s *liveSession) clear(t *turn) {
 	s.mu.Lock()
 	s.stopTimersLocked()
 	subs := s.subs
-	s.subs = nil
+	s.subs = subscriptions{}
 	var moved []session.Delivery
 	t.tally.queued -= int64(s.out.Len())
 	t.tally.queuedBytes -= s.out.Bytes()
@@ -217,7 +217,7 @@ func (s *liveSession) clear(t *turn) {
 	})
 	s.load.Store(0)
 	s.mu.Unlock()
-	for _, sub := range subs {
+	for sub := range subs.all() {
 		s.b.unsubscribe(sub)
 	}
 	for _, d := range moved {

@@ -42,6 +42,10 @@ func start(t testing.TB, s setup) *Broker {
 func startOnly(t testing.TB, s setup) *Broker {
 	t.Helper()
 	limits := configs.Default().Limits
+	driver := driverForTest(t)
+	if driver == "goroutine" {
+		limits.EventLoops = configs.NoEventLoops
+	}
 	if s.limits != nil {
 		s.limits(&limits)
 	}
@@ -50,12 +54,23 @@ func startOnly(t testing.TB, s setup) *Broker {
 	}
 	b, err := New(Options{
 		Limits: limits, SysInterval: s.sys, Store: s.store, Hooks: append(s.hooks[:len(s.hooks):len(s.hooks)], openDoor{}),
-		Log: slog.New(slog.DiscardHandler), Version: "test",
+		Log: slog.New(slog.DiscardHandler), Version: "test", LoopAll: driver == "loop",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// driverForTest is what serves connections: PENSTOCK_TEST_DRIVER=loop has event loops serve all of them, also where time is fake,
+// and PENSTOCK_TEST_DRIVER=goroutine has none.
+func driverForTest(t testing.TB) string {
+	t.Helper()
+	driver := os.Getenv("PENSTOCK_TEST_DRIVER")
+	if driver != "" && driver != "loop" && driver != "goroutine" {
+		t.Fatalf("PENSTOCK_TEST_DRIVER is %q, must be loop, goroutine or empty", driver)
+	}
+	return driver
 }
 
 // stop shuts the broker down and wants it done in time.
@@ -193,14 +208,14 @@ func (d *fakeDriver) feed(b []byte) {
 // fake attaches a connection without a socket and has it accepted.
 func fake(t testing.TB, b *Broker, v packet.Version, h hello) *fakeDriver {
 	t.Helper()
-	c := &conn{b: b, peer: listener.Peer{Listener: "test", Remote: &net.TCPAddr{}}}
+	c := newConn(b, listener.Peer{Listener: "test", Remote: &net.TCPAddr{}})
 	d := &fakeDriver{c: c, resumed: make(chan struct{}, 1)}
 	c.driver = d
 	if !b.connections.add(c) {
 		t.Fatal("the broker takes no connection")
 	}
 	t.Cleanup(d.end)
-	c.watchConnect()
+	c.watchConnect(time.Time{})
 	d.feed(h.packet(v))
 	for c.waits > 0 {
 		<-d.resumed

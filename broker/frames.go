@@ -12,26 +12,32 @@ import (
 type frames struct {
 	message *packet.Message
 	byRef   bool // the payload is left out of the frames and referred to
+	apart   bool // it is left out, and copied from the message
 	buf     []byte
-	made    [formCount]frame
+	made    uint16 // a bit for each form that is in encoded
+	encoded [formCount]frame
 }
 
 // A frame is one encoding, in frames.buf.
 type frame struct {
-	from, to   int // in buf; to == 0 is not made
+	from, to   int // in buf
 	id, expiry int // offsets in the frame, -1 if absent
 	size       int // bytes of the whole packet
 }
 
 const formCount = 2 * 3 * 2
 
+// payloadApart is the size in bytes from which copying a payload once more, into a frame, costs more than copying header
+// and payload one after the other.
+const payloadApart = 256
+
 // reset begins with a message.
 func (f *frames) reset(m *packet.Message) {
-	f.message, f.byRef = m, false
+	f.message, f.byRef, f.made = m, false, 0
+	f.apart = m != nil && len(m.Payload) >= payloadApart
 	if f.buf = f.buf[:0]; cap(f.buf) > bufferKeep {
 		f.buf = nil
 	}
-	clear(f.made[:])
 }
 
 // of begins with m unless it is being worked on already. m must be owned: nobody changes its bytes.
@@ -52,8 +58,9 @@ func (f *frames) get(v packet.Version, qos byte, retain bool) *frame {
 	if v == packet.V5 {
 		form += formCount / 2
 	}
-	fr := &f.made[form]
-	if fr.to == 0 {
+	fr := &f.encoded[form]
+	if f.made&(1<<form) == 0 {
+		f.made |= 1 << form
 		f.encode(fr, v, qos, retain)
 	}
 	return fr
@@ -67,7 +74,7 @@ func (f *frames) encode(fr *frame, v packet.Version, qos byte, retain bool) {
 	}
 	fr.id, fr.expiry = packet.PublishOffsets(v, &out)
 	fr.from = len(f.buf)
-	if f.byRef {
+	if f.byRef || f.apart {
 		f.buf = packet.AppendPublishHeader(f.buf, v, &out)
 		fr.size = len(f.buf) - fr.from + len(m.Payload)
 	} else {
@@ -90,6 +97,9 @@ func (f *frames) appendTo(o *outbox, fr *frame, id uint16, dup bool, expiry uint
 	}
 	if fr.expiry > 0 {
 		binary.BigEndian.PutUint32(b[start+fr.expiry:], expiry)
+	}
+	if f.apart && !f.byRef {
+		b = append(b, f.message.Payload...)
 	}
 	o.close(b)
 	if f.byRef {

@@ -102,8 +102,8 @@ func TestALargePayloadIsShared(t *testing.T) {
 			from.c.feed(turn, packet.AppendPublish(nil, packet.V5, &packet.Outgoing{Topic: "a", Payload: pattern(1<<19, 0), QoS: qos, ID: 1}))
 			payloads := map[*byte]bool{}
 			for _, c := range to {
-				if len(c.outbox.refs) != 1 || len(c.outbox.buf) > 100 {
-					t.Fatalf("%d bytes are copied, %d payloads referred to", len(c.outbox.buf), len(c.outbox.refs))
+				if len(c.outbox.refs) != 1 || len(*c.outbox.box) > 100 {
+					t.Fatalf("%d bytes are copied, %d payloads referred to", len(*c.outbox.box), len(c.outbox.refs))
 				}
 				payloads[&c.outbox.refs[0].b[0]] = true
 			}

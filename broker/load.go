@@ -48,7 +48,7 @@ func (l *loader) Session(rec storage.Session) error {
 		return nil
 	}
 	s := &liveSession{
-		b: l.b, id: rec.ClientID, key: rec.ID, durable: true, subs: make(map[string]*subscriber),
+		b: l.b, id: rec.ClientID, key: rec.ID, durable: true,
 		expiry: rec.ExpiryInterval, will: rec.Will,
 	}
 	s.out.MaxAge = int64(l.b.limits.MaxQueueAge)
@@ -92,7 +92,7 @@ func (l *loader) Subscription(rec storage.Subscription) error {
 	}}
 	s.shared = s.shared || share != ""
 	if l.ended[rec.Session] == nil {
-		s.subs[rec.Filter] = sub
+		s.subs.put(sub)
 		l.b.subscribe(share, sub, nil)
 	}
 	return nil

@@ -12,10 +12,9 @@ const payloadByReference = 4 << 10
 // An outbox holds the bytes that wait to be written to one connection. Small frames are
 // copied into one buffer, so that a flush is one write; large payloads are only referred to.
 type outbox struct {
-	buf  []byte
-	box  *[]byte // what buf came in; it goes back to buffers in it, so that this allocates nothing
+	box  *[]byte // from buffers; nil while there is nothing
 	refs []reference
-	size int // bytes in buf and refs
+	size int // bytes in box and refs
 }
 
 // A reference is a run of bytes that goes out after the first at bytes of the buffer.
@@ -31,39 +30,38 @@ const bufferKeep = 256 << 10
 
 // open returns the buffer to append to; close must follow with what came of it.
 func (o *outbox) open() []byte {
-	if o.buf == nil {
+	if o.box == nil {
 		o.box = buffers.Get().(*[]byte)
-		o.buf = *o.box
 	}
-	return o.buf
+	return *o.box
 }
 
 func (o *outbox) close(b []byte) {
-	o.size += len(b) - len(o.buf)
-	o.buf = b
+	o.size += len(b) - len(*o.box)
+	*o.box = b
 }
 
 // refer appends b without copying it; b must never change.
 func (o *outbox) refer(b []byte) {
-	o.refs = append(o.refs, reference{at: len(o.buf), b: b})
+	o.refs = append(o.refs, reference{at: len(*o.box), b: b})
 	o.size += len(b)
 }
 
 // take moves everything out.
 func (o *outbox) take() parcel {
-	p := parcel{buf: o.buf, box: o.box, rest: o.buf}
+	p := parcel{box: o.box, rest: *o.box}
 	if len(o.refs) > 0 {
 		p.chunks = make(net.Buffers, 0, 2*len(o.refs)+1)
-		from := 0
+		from, buf := 0, *o.box
 		for _, r := range o.refs {
 			if r.at > from {
-				p.chunks = append(p.chunks, o.buf[from:r.at])
+				p.chunks = append(p.chunks, buf[from:r.at])
 			}
 			p.chunks = append(p.chunks, r.b)
 			from = r.at
 		}
-		if from < len(o.buf) {
-			p.chunks = append(p.chunks, o.buf[from:])
+		if from < len(buf) {
+			p.chunks = append(p.chunks, buf[from:])
 		}
 		p.rest = nil
 	}
@@ -73,9 +71,8 @@ func (o *outbox) take() parcel {
 
 // A parcel is what one flush took out of an outbox: either rest, or chunks when payloads are referred to.
 type parcel struct {
-	buf    []byte // the whole buffer, to be recycled
-	box    *[]byte
-	rest   []byte // not written yet
+	box    *[]byte // to be recycled
+	rest   []byte  // not written yet
 	chunks net.Buffers
 }
 
@@ -109,8 +106,8 @@ func (p *parcel) wrote(n int) {
 
 // free recycles the buffer. The parcel must not be used any more.
 func (p *parcel) free() {
-	if p.box != nil && cap(p.buf) <= bufferKeep {
-		*p.box = p.buf[:0]
+	if p.box != nil && cap(*p.box) <= bufferKeep {
+		*p.box = (*p.box)[:0]
 		buffers.Put(p.box)
 	}
 	*p = parcel{}

@@ -19,7 +19,7 @@ type topicMemo [memoSize]struct {
 
 // handlePublish takes a PUBLISH from the client.
 func (c *conn) handlePublish(t *turn, head byte, body []byte) error {
-	p := &c.incoming
+	p := &t.incoming
 	if err := p.Decode(head, body, c.version, packet.Limits{MaxUserProperties: c.b.limits.MaxUserProperties}); err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (c *conn) settlePublish(t *turn, r *routing, p *packet.Publish, code packet
 
 // messageOf makes the Message. Its bytes are borrowed from the read buffer when nobody needs to keep them.
 func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (m *packet.Message, borrowed bool) {
-	m = &c.message
+	m = &t.message
 	*m = packet.Message{
 		Topic: found.Name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, Received: t.now,
 		QoS: p.QoS, Retain: p.Retain,

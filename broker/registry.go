@@ -121,7 +121,7 @@ func (r *registry) claim(t *turn, c *conn) (claim, error) {
 		}
 		old.will = nil
 	}
-	s := &liveSession{b: c.b, id: id, key: c.b.newSessionKey(), durable: c.sessionExpiry() > 0, subs: make(map[string]*subscriber)}
+	s := &liveSession{b: c.b, id: id, key: c.b.newSessionKey(), durable: c.sessionExpiry() > 0}
 	s.backlog.next = s.out.Tail()
 	s.out.MaxAge = int64(c.b.limits.MaxQueueAge)
 	s.bindLocked(c)
@@ -140,7 +140,7 @@ func sameUser(a, b *hooks.Client) bool {
 func (s *liveSession) recheck() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sub := range s.subs {
+	for sub := range s.subs.all() {
 		sub.checkedAt.Store(0)
 		s.b.index.Invalidate(sub.filter)
 	}

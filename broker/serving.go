@@ -135,9 +135,9 @@ func (b *Broker) rehomePrefix(t *turn, prefix string) {
 	for _, s := range b.sessions.all() {
 		var filters []string
 		s.mu.Lock()
-		for filter := range s.subs {
-			if strings.HasPrefix(filter, prefix) {
-				filters = append(filters, filter)
+		for sub := range s.subs.all() {
+			if strings.HasPrefix(sub.asked.Filter, prefix) {
+				filters = append(filters, sub.asked.Filter)
 			}
 		}
 		s.mu.Unlock()
@@ -151,7 +151,7 @@ func (b *Broker) rehomePrefix(t *turn, prefix string) {
 func (b *Broker) rehome(t *turn, s *liveSession, filter string) {
 	for {
 		s.mu.Lock()
-		old := s.subs[filter]
+		old := s.subs.find(filter)
 		s.mu.Unlock()
 		by := b.servings.find(filter)
 		if old == nil || old.served == by {
@@ -160,11 +160,11 @@ func (b *Broker) rehome(t *turn, s *liveSession, filter string) {
 		now := &subscriber{filter: old.filter, session: s, asked: old.asked, served: by}
 		refused := by != nil && b.join(by, s, &now.asked).Verdict == hooks.Deny
 		s.mu.Lock()
-		current := s.subs[filter] == old
+		current := s.subs.find(filter) == old
 		if current && refused {
-			delete(s.subs, filter)
+			s.subs.remove(filter)
 		} else if current {
-			s.subs[filter] = now
+			s.subs.put(now)
 		}
 		s.mu.Unlock()
 		switch {
@@ -251,7 +251,7 @@ func (s *liveSession) tellOnline(t *turn, by *serving) {
 func (s *liveSession) here() (c *conn, by []*serving) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sub := range s.subs {
+	for sub := range s.subs.all() {
 		if sub.served != nil && !slices.Contains(by, sub.served) {
 			by = append(by, sub.served)
 		}

@@ -32,11 +32,11 @@ type liveSession struct {
 	mu       sync.Mutex // guards what follows; taken after sessions.mu, before conn.mu
 	out      session.Outbound
 	in       session.Inbound
-	subs     map[string]*subscriber // by filter as subscribed
-	backlog  backlog                // the part of the queue that only the store has
-	retained []retainedDelivery     // QoS 0 retained messages that wait for room in the outbox
-	left     *conn                  // the last connection; it may still be clearing up
-	shared   bool                   // it had a shared subscription
+	subs     subscriptions
+	backlog  backlog            // the part of the queue that only the store has
+	retained []retainedDelivery // QoS 0 retained messages that wait for room in the outbox
+	left     *conn              // the last connection; it may still be clearing up
+	shared   bool               // it had a shared subscription
 	// releasing are the numbers whose PUBREC the store has yet to confirm: no PUBREL is sent before.
 	releasing map[uint64]bool
 	wantsRoom bool   // a hook could not deliver: it is told when it can

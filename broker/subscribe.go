@@ -142,11 +142,11 @@ func (c *conn) refuseSubscribe(asked *hooks.Subscription, d hooks.Decision) pack
 func (s *liveSession) enter(sub *subscriber) (replaced *subscriber, code packet.Code) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	replaced = s.subs[sub.asked.Filter]
-	if s.ended || (replaced == nil && len(s.subs) >= s.b.limits.MaxSubscriptions) {
+	replaced = s.subs.find(sub.asked.Filter)
+	if s.ended || (replaced == nil && s.subs.len() >= s.b.limits.MaxSubscriptions) {
 		return nil, packet.QuotaExceeded
 	}
-	s.subs[sub.asked.Filter] = sub
+	s.subs.put(sub)
 	s.shared = s.shared || sub.asked.Filter != sub.filter
 	return replaced, packet.Success
 }
@@ -187,11 +187,11 @@ func (w *subscribing) undo(err error) {
 	}
 	for _, m := range w.made {
 		s.mu.Lock()
-		current := s.subs[m.sub.asked.Filter] == m.sub
+		current := s.subs.find(m.sub.asked.Filter) == m.sub
 		if current && m.replaced != nil {
-			s.subs[m.sub.asked.Filter] = m.replaced
+			s.subs.put(m.replaced)
 		} else if current {
-			delete(s.subs, m.sub.asked.Filter)
+			s.subs.remove(m.sub.asked.Filter)
 		}
 		s.mu.Unlock()
 		switch {
@@ -257,8 +257,8 @@ func (c *conn) unsubscribe(filter string) (packet.Code, error) {
 	}
 	s := c.session
 	s.mu.Lock()
-	sub := s.subs[filter]
-	delete(s.subs, filter)
+	sub := s.subs.find(filter)
+	s.subs.remove(filter)
 	s.mu.Unlock()
 	if sub == nil {
 		return packet.NoSubscriptionExisted, nil

@@ -26,6 +26,9 @@ type turn struct {
 	acks   []storage.Ack // for the store; nobody waits for them
 	queues []*hookQueue  // with messages that their hooks were told of, each once
 	later  *submission   // messages for the store, or nil
+
+	incoming packet.Publish // being handled
+	message  packet.Message // of the PUBLISH being routed, where its bytes are borrowed
 }
 
 // An event is something a DeliveryObserver is told when the turn ends.
@@ -146,18 +149,4 @@ func (t *turn) touchLocked(c *conn) {
 		c.dirty = true
 		t.dirty = append(t.dirty, c)
 	}
-}
-
-// ownMessage copies a message whose bytes belong to a read buffer.
-func ownMessage(m *packet.Message) *packet.Message {
-	own := *m
-	b := make([]byte, 0, len(m.Topic)+len(m.Payload)+len(m.Properties))
-	b = append(b, m.Topic...)
-	b = append(b, m.Payload...)
-	b = append(b, m.Properties...)
-	own.Topic = bytesAsString(b[:len(m.Topic):len(m.Topic)])
-	b = b[len(m.Topic):]
-	own.Payload = b[:len(m.Payload):len(m.Payload)]
-	own.Properties = b[len(m.Payload):]
-	return &own
 }

@@ -104,7 +104,13 @@ type Limits struct {
 	WriteTimeout time.Duration `mapstructure:"write_timeout"`
 	// ShutdownTimeout bounds the orderly end after SIGTERM.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
+	// EventLoops is how many goroutines serve plain TCP and Unix sockets on Linux: 0 is one for two processors, NoEventLoops
+	// gives each connection a goroutine of its own, as elsewhere.
+	EventLoops int `mapstructure:"event_loops"`
 }
+
+// NoEventLoops is the value of Limits.EventLoops that turns them off.
+const NoEventLoops = -1
 
 // The values of Limits.QueueFull. With both, a message that is dropped has a reason and is counted.
 const (
@@ -116,6 +122,8 @@ const (
 type Admin struct {
 	Address string `mapstructure:"address"` // host:port; empty turns it off
 	Token   string `mapstructure:"token"`   // bearer token for /metrics and /api; empty asks for none
+	// MaxChannelMetrics is how many channels have metrics of their own, those that exist longest.
+	MaxChannelMetrics int `mapstructure:"max_channel_metrics"`
 }
 
 // Log says what is logged and how.
@@ -150,7 +158,7 @@ func Default() Config {
 			MaxDeferredMessages: 1_000_000, MaxDeferredBytes: 1 << 30, MaxDelay: 366 * day,
 			ConnectTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, ShutdownTimeout: 5 * time.Second,
 		},
-		Admin: Admin{Address: "127.0.0.1:9883"},
+		Admin: Admin{Address: "127.0.0.1:9883", MaxChannelMetrics: 1000},
 		Log:   Log{Level: "info", Format: "text"},
 		Sys:   Sys{Interval: 10 * time.Second},
 	}

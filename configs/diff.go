@@ -6,6 +6,7 @@ import "reflect"
 var live = map[string]bool{
 	"log.level": true,
 	"bridges":   true,
+	"channels":  true, // hooks/channel names what of a channel is not
 }
 
 // Diff names the keys whose values differ: those that a running broker can take over, and those that need a restart.

@@ -40,9 +40,11 @@ var bounds = map[string]bound{
 	"limits.connect_timeout":       {int64(10 * time.Millisecond), int64(time.Hour)},
 	"limits.write_timeout":         {int64(10 * time.Millisecond), int64(day)},
 	"limits.shutdown_timeout":      {0, int64(time.Hour)},
+	"limits.event_loops":           {NoEventLoops, 1024},
 	"sys.interval":                 {0, int64(day)},
 	"storage.sync_interval":        {int64(time.Millisecond), int64(time.Hour)},
 	"storage.cache_size":           {1 * mib, math.MaxInt64},
+	"admin.max_channel_metrics":    {0, 1_000_000},
 
 	"limits.max_deferred_messages":      {0, math.MaxInt},
 	"limits.max_deferred_bytes":         {0, math.MaxInt64},

@@ -20,21 +20,27 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write what the scripts bring about into their files")
 
-// TestScripts plays every script against the broker.
-func TestScripts(t *testing.T) { script.Run(t, "scripts", *rewrite, startBroker) }
+// TestScripts plays every script against the broker, with a goroutine for each connection.
+func TestScripts(t *testing.T) { script.Run(t, "scripts", *rewrite, starter(false)) }
+
+// TestScriptsOnAnEventLoop plays them again, with all connections on event loops.
+func TestScriptsOnAnEventLoop(t *testing.T) { script.Run(t, "scripts", false, starter(true)) }
 
 // attached is the broker as the scripts see it.
 type attached struct{ broker *broker.Broker }
 
-func startBroker(_ *testing.T, s script.Setup) (script.Target, error) {
-	b, err := broker.New(broker.Options{
-		Limits: s.Limits, HideReasons: s.HideReasons, SysInterval: s.SysInterval, Store: s.Store, Hooks: s.Hooks,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "test",
-	})
-	if err != nil {
-		return nil, err
+// starter makes what starts a broker for one script.
+func starter(loopAll bool) func(*testing.T, script.Setup) (script.Target, error) {
+	return func(_ *testing.T, s script.Setup) (script.Target, error) {
+		b, err := broker.New(broker.Options{
+			Limits: s.Limits, HideReasons: s.HideReasons, SysInterval: s.SysInterval, Store: s.Store, Hooks: s.Hooks,
+			Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "test", LoopAll: loopAll,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return attached{b}, nil
 	}
-	return attached{b}, nil
 }
 
 func (a attached) Attach(server net.Conn) {

@@ -7,6 +7,7 @@
 //	penstock bench         measure a broker
 //	penstock user          accounts in a password file
 //	penstock storage       check, measure, back up and restore what a broker keeps on disk
+//	penstock channel       see and operate the channels of a running broker
 //	penstock config check  look for mistakes in a configuration
 //	penstock health        ask a running broker whether it takes clients
 //	penstock version       which build this is

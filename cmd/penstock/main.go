@@ -66,7 +66,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		serveCommand(), pubCommand(), subCommand(), archiveCommand(), forwardCommand(), benchCommand(), userCommand(),
-		configCommand(), storageCommand(), bridgeCommand(), healthCommand(), versionCommand(),
+		configCommand(), storageCommand(), channelCommand(), bridgeCommand(), healthCommand(), versionCommand(),
 	)
 	return root
 }

@@ -61,6 +61,24 @@ var mistakes = []struct {
 	{"user add users", exitUsage, "accepts 2 arg(s), received 1"},
 	{"user add users alice", exitError, "password is empty"},
 
+	{"channel nonsense", exitUsage, `unknown command "nonsense" for "penstock channel"`},
+	{"channel ls --address NOBODY", exitError, `Get "http://NOBODY/api/channels"`},
+	{"channel ls --config broken.yaml", exitUsage, "broken.yaml:2: limits.max_qoss: unknown key; did you mean max_qos?"},
+	{"channel create", exitUsage, "accepts between 1 and 2 arg(s), received 0"},
+	{"channel create a", exitUsage, "create needs either a filter, with --set if need be, or --file"},
+	{"channel create a b --file x", exitUsage, "create needs either a filter, with --set if need be, or --file"},
+	{"channel create a --file x --set ttl=1s", exitUsage, "create needs either a filter, with --set if need be, or --file"},
+	{"channel create a b/#/c", exitUsage, `filter: expected a topic filter such as invoices/#, got "b/#/c"`},
+	{"channel create a/b c", exitUsage, `name: expected 1 to 64 of A-Z a-z 0-9 . _ -, got "a/b"`},
+	{"channel create a b --set ttl", exitUsage, `--set: expected key=value, got "ttl"`},
+	{"channel create a b --set tttl=1s", exitUsage, "--set tttl: unknown key; did you mean ttl?"},
+	{"channel create a b --set ttl=soon", exitUsage, "--set ttl: expected a duration from"},
+	{"channel create a b --set backoff=2m --set backoff_max=1m", exitUsage, "backoff_max: expected at least backoff, 2m0s, got 1m0s"},
+	{"channel requeue a one", exitUsage, `expected numbers of messages, as peek shows them, got "one"`},
+	{"channel stat --sort size", exitUsage, `--sort: expected one of depth, in, in-flight, name, oldest, out, got "size"`},
+	{"channel stat -i 1ms", exitUsage, "expected an --interval of at least 100ms, and a --count of 0 or more"},
+	{"channel stat -n -1", exitUsage, "expected an --interval of at least 100ms, and a --count of 0 or more"},
+
 	{"pub", exitUsage, "pub needs a topic: -t TOPIC"},
 	{"pub -t a", exitUsage, "pub needs one of -m TEXT, -f FILE, -n, -s and -l"},
 	{"pub -t a -m b -n", exitUsage, "pub needs one of -m TEXT, -f FILE, -n, -s and -l"},
@@ -142,7 +160,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{nil, {"--help"}, {"user"}, {"config"}, {"pub", "--help"}, {"sub", "--help"}, {"archive", "--help"}, {"forward", "--help"}, {"serve", "--help"}} {
+	for _, args := range [][]string{nil, {"--help"}, {"user"}, {"config"}, {"pub", "--help"}, {"sub", "--help"}, {"archive", "--help"}, {"forward", "--help"}, {"serve", "--help"}, {"channel"}, {"channel", "stat", "--help"}} {
 		if out := succeed(t, "", args...); !strings.Contains(out, "Usage:") {
 			t.Errorf("%q: got %q", args, out)
 		}

@@ -60,7 +60,18 @@ func (o *operator) ask(ctx context.Context, method, path string, text io.Reader)
 	}
 	defer answer.Body.Close()
 	why, _ := io.ReadAll(io.LimitReader(answer.Body, answerMax)) // the status says enough
-	return nil, fmt.Errorf("%s answered %s: %s", o.target, answer.Status, strings.TrimSpace(string(why)))
+	return nil, fmt.Errorf("%s answered %s: %s", o.target, answer.Status, plainText(why))
+}
+
+// plainText is what an answer says is wrong, without the JSON around it.
+func plainText(answer []byte) string {
+	var told struct {
+		Error string `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &told); err == nil && told.Error != "" {
+		return told.Error
+	}
+	return strings.TrimSpace(string(answer))
 }
 
 // stats asks what the store holds.

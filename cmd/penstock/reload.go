@@ -21,6 +21,7 @@ func (s *server) reload() {
 	}
 	s.access.reload(s.broker, s.log)
 	changed, waiting := configs.Diff(s.config, next)
+	waiting = append(waiting, s.reloadChannels(next.Channels)...)
 	if err := s.bridges.Reload(next.Bridges); err != nil {
 		s.log.Error("bridges not reloaded", "err", err)
 	}
@@ -31,4 +32,15 @@ func (s *server) reload() {
 	if len(waiting) > 0 {
 		s.log.Warn("these need a restart", "keys", strings.Join(waiting, " "))
 	}
+}
+
+// reloadChannels returns the keys of channels that need a restart.
+func (s *server) reloadChannels(channels []configs.Channel) []string {
+	waiting, err := s.channels.Reload(channels)
+	if err != nil {
+		s.log.Error("channels not reloaded", "err", err)
+		return nil
+	}
+	s.config.Channels = channels
+	return waiting
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -107,6 +108,7 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 			return s, explain(err, cfg.Admin.Address)
 		}
 		s.admin.ServeBridges(bridges{s.bridges})
+		s.admin.ServeChannels(operatedChannels{s.channels})
 	}
 	return s, nil
 }
@@ -130,6 +132,7 @@ func (s *server) abandon() {
 
 // run serves until a signal, the end of ctx or a failure, and ends in order.
 func (s *server) run(ctx context.Context, signals <-chan os.Signal) error {
+	defer runtime.KeepAlive(make([]byte, heapFloor))
 	s.start()
 	for {
 		select {

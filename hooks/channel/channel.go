@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
@@ -15,31 +16,49 @@ import (
 // A channel is one of them: the queue in the store, the Spread that decides, and what carries out its decisions.
 type channel struct {
 	// Fixed when make returns.
-	h        *Channels
-	name     string
-	id       string
-	origin   string
-	created  time.Time
-	settings configs.Channel
-	share    float64 // of the messages that enter
-	queue    hooks.Queue
-	seen     *seen    // nil without dedup_window; mu guards what it holds
-	unfeed   []func() // release the queue's feeds
+	h       *Channels
+	name    string
+	id      string
+	created time.Time
+	queue   hooks.Queue
 
-	mu       sync.Mutex // guards what follows
-	spread   *spread.Spread
-	members  map[*member]struct{}
-	in, out  rate
-	ended    bool // deleted: nothing enters any more
-	stopped  bool // the broker ends: nothing is handed out any more
-	working  bool // somebody carries out what was decided
-	reading  bool // somebody reads the queue
-	timer    *time.Timer
-	armed    int64    // when the timer fires; 0 is never
-	drained  []func() // to be called when the drain that goes on has ended
-	stranded int      // messages that could not be put back, since the last PutBack
-	unserve  func()   // releases $share/<name>/<filter>
+	terms atomic.Pointer[terms] // what is declared of it; guarded by Channels.reloading when it changes
+
+	mu        sync.Mutex // guards what follows
+	spread    *spread.Spread
+	members   map[*member]struct{}
+	seen      *seen // nil without dedup_window
+	in, out   rate
+	ended     bool // deleted: nothing enters any more
+	stopped   bool // the broker ends: nothing is handed out any more
+	working   bool // somebody carries out what was decided
+	reading   bool // somebody reads the queue
+	timer     *time.Timer
+	armed     int64    // when the timer fires; 0 is never
+	drained   []func() // to be called when the drain that goes on has ended
+	passed    bool     // a drain is at its end, but for dead letters on their way back
+	returning int      // of these
+	stranded  int      // messages that could not be put back, since the last PutBack
+	unserve   func()   // releases $share/<name>/<filter>
+	unfeed    []func() // release what is put back, and the filter
 }
+
+// terms are what is declared of a channel. They are replaced as a whole.
+type terms struct {
+	settings configs.Channel
+	origin   string
+	share    float64 // of the messages that enter
+	dead     string  // topic of dead messages: the last that was declared, as some may be on their way
+}
+
+func newTerms(s configs.Channel, origin string) (*terms, error) {
+	share, err := s.Share()
+	return &terms{settings: s, origin: origin, share: share, dead: s.DeadLetter}, err
+}
+
+func (c *channel) settings() *configs.Channel { return &c.terms.Load().settings }
+
+func (c *channel) origin() string { return c.terms.Load().origin }
 
 // shareFilter is the shared subscription that members may join with.
 func shareFilter(s *configs.Channel) string { return sharePrefix + s.Name + "/" + s.Filter }
@@ -50,21 +69,21 @@ func backPrefix(name string) string { return joinPrefix + name + "/back/" }
 // make opens a channel, new or from an earlier run. saved is nil while the broker runs.
 func (h *Channels) make(d declaration, old *saved) (*channel, error) {
 	c := &channel{
-		h: h, name: d.Settings.Name, id: d.ID, origin: d.Origin, created: d.Created, settings: d.Settings,
-		members: make(map[*member]struct{}),
+		h: h, name: d.Settings.Name, id: d.ID, created: d.Created, members: make(map[*member]struct{}),
 	}
-	var err error
-	if c.share, err = d.Settings.Share(); err != nil {
+	declared, err := newTerms(d.Settings, d.Origin)
+	if err != nil {
 		return nil, err
 	}
+	c.terms.Store(declared)
 	record, err := d.record()
 	if err != nil {
 		return nil, err
 	}
 	h.making.Lock()
 	defer h.making.Unlock()
-	if h.find(c.name) != nil {
-		return nil, fmt.Errorf("%s: %w", c.name, ErrExists)
+	if err := h.mayMake(c.name); err != nil {
+		return nil, err
 	}
 	h.broker.Save(hookName, []hooks.Record{record}, nil)
 	if err := c.load(d, old); err != nil {
@@ -100,11 +119,24 @@ func (c *channel) load(d declaration, old *saved) (err error) {
 	return nil
 }
 
+// mayMake reports whether a name is free.
+func (h *Channels) mayMake(name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.byName[name] != nil:
+		return fmt.Errorf("%s: %w", name, ErrExists)
+	case h.ending[name]:
+		return fmt.Errorf("%s: %w", name, ErrBusy)
+	}
+	return nil
+}
+
 // feed has messages enter. A channel that is no longer declared takes only what is put back.
 func (c *channel) feed() error {
 	filters := []string{backPrefix(c.name) + "#"}
-	if c.origin != originRetired {
-		filters = append(filters, c.settings.Filter)
+	if c.origin() != originRetired {
+		filters = append(filters, c.settings().Filter)
 	}
 	for _, filter := range filters {
 		release, err := c.queue.Feed(filter)
@@ -118,10 +150,10 @@ func (c *channel) feed() error {
 
 // serveShare has members join by $share/<name>/<filter> too.
 func (c *channel) serveShare() error {
-	if c.origin == originRetired {
+	if c.origin() == originRetired {
 		return nil
 	}
-	filter := shareFilter(&c.settings)
+	filter := shareFilter(c.settings())
 	c.h.mu.Lock()
 	c.h.byShare[filter] = c
 	c.h.mu.Unlock()
@@ -130,14 +162,31 @@ func (c *channel) serveShare() error {
 		return err
 	}
 	c.mu.Lock()
-	c.unserve = release
+	ended := c.ended
+	if !ended {
+		c.unserve = release
+	}
 	c.mu.Unlock()
+	if ended {
+		release()
+	}
 	return nil
+}
+
+// unshare has members join by $share/<name>/<filter> no more. Those that did are members of a plain shared subscription then.
+func (c *channel) unshare() {
+	c.mu.Lock()
+	unserve := c.unserve
+	c.unserve = nil
+	c.mu.Unlock()
+	if unserve != nil {
+		unserve()
+	}
 }
 
 // rules are the settings as the Spread takes them.
 func (c *channel) rules() spread.Rules {
-	s := &c.settings
+	s := c.settings()
 	r := spread.Rules{
 		AckTimeout: int64(s.AckTimeout), Backoff: int64(s.Backoff), BackoffMax: int64(s.BackoffMax), MaxAttempts: s.MaxAttempts,
 		MemberMax: s.MemberMax, TTL: int64(s.TTL), MessagesMax: s.Messages, BytesMax: s.Bytes,
@@ -187,17 +236,15 @@ func (c *channel) stop() {
 
 // end drops everything in a channel, and then its queue and records.
 func (c *channel) end(done func(error)) {
-	for _, release := range c.unfeed {
-		release()
-	}
 	c.mu.Lock()
 	c.ended = true
-	unserve := c.unserve
-	c.unserve = nil
+	unfeed := c.unfeed
+	c.unfeed = nil
 	c.mu.Unlock()
-	if unserve != nil {
-		unserve()
+	for _, release := range unfeed {
+		release()
 	}
+	c.unshare()
 	last := func() { c.forget(done) }
 	if !c.empty(last) { // it is being emptied already, or put back
 		c.afterDrain(func() { c.empty(last) })
@@ -221,7 +268,14 @@ func (c *channel) forget(done func(error)) {
 	}
 	c.mu.Unlock()
 	c.h.saveAll(records)
-	c.queue.Delete(done)
+	c.queue.Delete(func(err error) {
+		c.h.mu.Lock()
+		delete(c.h.ending, c.name)
+		c.h.mu.Unlock()
+		if done != nil {
+			done(err)
+		}
+	})
 }
 
 func (c *channel) now() int64 { return time.Now().UnixNano() }

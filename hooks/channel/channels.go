@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -51,17 +52,22 @@ type Channels struct {
 	making  sync.Mutex  // one channel is made at a time
 	serving atomic.Bool // Start serves the channels that are made before
 
-	mu      sync.Mutex // guards what follows
-	byName  map[string]*channel
-	byShare map[string]*channel // by $share/<name>/<filter>
-	clients map[string]*client
+	reloading sync.Mutex // one configuration is taken over at a time
+
+	mu       sync.Mutex // guards what follows
+	declared []configs.Channel
+	ending   map[string]bool // names of channels that are deleted, and whose queues are not gone yet
+	byName   map[string]*channel
+	byShare  map[string]*channel // by $share/<name>/<filter>
+	clients  map[string]*client
 }
 
 // New makes the hook. The declared channels must have passed configs.Channel.Check.
 func New(o Options) *Channels {
 	h := &Channels{
-		options: o, log: o.Log,
+		options: o, log: o.Log, declared: o.Channels,
 		byName: make(map[string]*channel), byShare: make(map[string]*channel), clients: make(map[string]*client),
+		ending: make(map[string]bool),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
@@ -187,10 +193,10 @@ func (h *Channels) all() []*channel {
 }
 
 // Create makes a channel while the broker runs. What Settings leave open gets its default. done, if not nil, is called once the
-// channel is on disk, or with the reason why it is not; what is published afterwards enters it.
+// channel is on disk, or with the reason why it is not; what is published afterwards enters it. A mistake in a setting is a *configs.Error.
 func (h *Channels) Create(settings configs.Channel, done func(error)) error {
 	if settings.AutoCreate != "" {
-		return fmt.Errorf("auto_create: expected in the configuration only")
+		return &configs.Error{Key: "auto_create", Text: "expected in the configuration only"}
 	}
 	_, err := h.create(settings, originRuntime, done)
 	return err
@@ -200,14 +206,14 @@ func (h *Channels) Create(settings configs.Channel, done func(error)) error {
 func (h *Channels) create(settings configs.Channel, origin string, done func(error)) (*channel, error) {
 	settings.Fill()
 	if key, err := settings.Check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return nil, &configs.Error{Key: key, Text: err.Error()}
 	}
 	all := []configs.Channel{settings}
 	for _, c := range h.all() {
-		all = append(all, c.settings)
+		all = append(all, *c.settings())
 	}
 	if loop := configs.DeadLetterLoop(all, 1); loop != nil { // a new one can only be through the new channel
-		return nil, fmt.Errorf("dead_letter: %s", configs.LoopText(all, loop))
+		return nil, &configs.Error{Key: "dead_letter", Text: configs.LoopText(all, loop)}
 	}
 	d := newDeclaration(settings, origin)
 	d.done = done
@@ -215,12 +221,20 @@ func (h *Channels) create(settings configs.Channel, origin string, done func(err
 	if err != nil {
 		return nil, err
 	}
+	if err := h.launch(c); err != nil {
+		return nil, errors.Join(err, h.remove(c, nil))
+	}
+	return c, nil
+}
+
+// launch has a new channel found by its members.
+func (h *Channels) launch(c *channel) error {
 	if err := h.keepDead(c); err != nil {
-		return nil, err
+		return err
 	}
 	h.adopt(c)
-	h.log.Info("channel created", "name", settings.Name, "topic", settings.Filter, "reason", origin)
-	return c, h.serve(c)
+	h.log.Info("channel created", "name", c.name, "topic", c.settings().Filter, "reason", c.origin())
+	return h.serve(c)
 }
 
 // serve has members join a new channel by its shared subscription too. A client that makes one by subscribing is being
@@ -229,7 +243,7 @@ func (h *Channels) serve(c *channel) error {
 	switch {
 	case !h.serving.Load():
 		return nil
-	case c.origin != originAuto:
+	case c.origin() != originAuto:
 		return c.serveShare()
 	}
 	h.tasks.start(func() {
@@ -242,12 +256,12 @@ func (h *Channels) serve(c *channel) error {
 
 // keepDead makes the channel that keeps the dead messages of c, if no other takes them.
 func (h *Channels) keepDead(c *channel) error {
-	dead := c.settings.DeadLetter
-	if dead == "" || c.origin == originRetired {
+	dead := c.settings().DeadLetter
+	if dead == "" || c.origin() == originRetired {
 		return nil
 	}
 	for _, other := range h.all() {
-		if other.origin != originRetired && topic.Match(other.settings.Filter, dead) {
+		if other.origin() != originRetired && topic.Match(other.settings().Filter, dead) {
 			return nil
 		}
 	}
@@ -262,7 +276,7 @@ func (h *Channels) Delete(name string, done func(error)) error {
 	switch {
 	case c == nil:
 		return fmt.Errorf("%s: %w", name, ErrUnknown)
-	case c.origin == originConfig:
+	case c.origin() == originConfig:
 		return fmt.Errorf("%s: %w", name, ErrDeclared)
 	}
 	return h.remove(c, done)
@@ -276,7 +290,8 @@ func (h *Channels) remove(c *channel, done func(error)) error {
 		return fmt.Errorf("%s: %w", c.name, ErrUnknown)
 	}
 	delete(h.byName, c.name)
-	delete(h.byShare, shareFilter(&c.settings))
+	h.ending[c.name] = true
+	delete(h.byShare, shareFilter(c.settings()))
 	h.disownLocked(c)
 	h.mu.Unlock()
 	h.log.Info("channel deleted", "name", c.name)

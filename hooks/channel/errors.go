@@ -7,7 +7,7 @@ var (
 	ErrUnknown  = errors.New("there is no such channel")
 	ErrExists   = errors.New("there is a channel of this name")
 	ErrDeclared = errors.New("the configuration declares the channel: remove it there first")
-	ErrBusy     = errors.New("the channel is being emptied or put back")
+	ErrBusy     = errors.New("the channel is being emptied, put back or deleted")
 )
 
 // errNoWayBack keeps a message that cannot be put back where it is.

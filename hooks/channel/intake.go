@@ -16,7 +16,7 @@ func (c *channel) Admit(m *packet.Message) hooks.Admission {
 	if strings.HasPrefix(m.Topic, joinPrefix) { // put back: it was in before
 		return c.admitBack(size)
 	}
-	if c.share < 1 && rand.Float64() >= c.share {
+	if share := c.terms.Load().share; share < 1 && rand.Float64() >= share {
 		return hooks.Admission{}
 	}
 	id, err := c.messageID(m)
@@ -29,12 +29,15 @@ func (c *channel) Admit(m *packet.Message) hooks.Admission {
 		return hooks.Admission{}
 	}
 	now := c.now()
+	if c.seen == nil { // since a moment ago
+		id = nil
+	}
 	if id != nil && c.seen.holds(*id, now) {
 		return hooks.Admission{Verdict: hooks.Duplicate}
 	}
 	a := hooks.Admission{Verdict: hooks.Take}
 	if c.spread.Full(size) {
-		switch c.settings.OnFull {
+		switch c.settings().OnFull {
 		case configs.OnFullReject:
 			return hooks.Admission{Verdict: hooks.Refuse, Code: packet.QuotaExceeded, Reason: fmt.Sprintf("channel %s is full", c.name)}
 		case configs.OnFullBlock:
@@ -76,7 +79,7 @@ func (c *channel) Withdrawn(m *packet.Message) {
 	id, _ := c.messageID(m)
 	c.mu.Lock()
 	c.spread.Withdraw(m.Size())
-	if id != nil {
+	if id != nil && c.seen != nil {
 		c.seen.withdraw(*id)
 	}
 	c.mu.Unlock()

@@ -86,7 +86,7 @@ func (c *channel) deadLetter(f spread.Effect) *packet.Message {
 		packet.UserProperty{Key: deadFailures, Value: count(f.Attempt.Failures)},
 		packet.UserProperty{Key: deadFirst, Value: formatTime(f.Attempt.First)},
 		packet.UserProperty{Key: deadLast, Value: formatTime(f.Attempt.Last)})
-	m.Topic = c.settings.DeadLetter
+	m.Topic = c.terms.Load().dead
 	m.QoS = max(1, m.QoS)
 	m.Retain, m.Expires = false, 0
 	return m
@@ -106,7 +106,27 @@ func (c *channel) putBack(f spread.Effect) {
 		c.mu.Unlock()
 		return
 	}
-	c.queue.Move(f.Number, m, c.moved(f))
+	c.mu.Lock()
+	c.returning++
+	c.mu.Unlock()
+	c.queue.Move(f.Number, m, func(err error) {
+		c.moved(f)(err)
+		c.returned(err)
+	})
+}
+
+// returned counts a dead letter that is back, or stays.
+func (c *channel) returned(err error) {
+	c.mu.Lock()
+	c.returning--
+	if err != nil {
+		c.stranded++
+	}
+	last := c.passed && c.returning == 0
+	c.mu.Unlock()
+	if last {
+		c.h.tasks.start(c.tellDrained)
+	}
 }
 
 // backInto makes the message that a dead letter was, for its channel only: the others have dealt with it.

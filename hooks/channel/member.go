@@ -106,8 +106,8 @@ func (h *Channels) channelFor(c *hooks.Client, s *hooks.Subscription) (*channel,
 	}
 	ch := h.find(name)
 	switch {
-	case ch != nil && filtered && filter != ch.settings.Filter:
-		return deny(packet.TopicFilterInvalid, "the channel's filter is "+ch.settings.Filter)
+	case ch != nil && filtered && filter != ch.settings().Filter:
+		return deny(packet.TopicFilterInvalid, "the channel's filter is "+ch.settings().Filter)
 	case ch != nil:
 		return ch, hooks.Decision{}
 	case !filtered:
@@ -127,7 +127,7 @@ func (h *Channels) autoCreate(c *hooks.Client, s *hooks.Subscription, name, filt
 	}
 	ch, err := h.create(settings, originAuto, nil)
 	if err != nil {
-		if ch = h.find(name); ch != nil && ch.settings.Filter == filter { // another client was faster
+		if ch = h.find(name); ch != nil && ch.settings().Filter == filter { // another client was faster
 			return ch, hooks.Decision{}
 		}
 		return nil, hooks.Decision{Verdict: hooks.Deny, Code: packet.ImplementationError, Reason: err.Error()}
@@ -137,7 +137,10 @@ func (h *Channels) autoCreate(c *hooks.Client, s *hooks.Subscription, name, filt
 
 // pattern finds the declared pattern for a channel, as the channel's settings.
 func (h *Channels) pattern(name, filter string) (configs.Channel, bool) {
-	for _, s := range h.options.Channels {
+	h.mu.Lock()
+	declared := h.declared
+	h.mu.Unlock()
+	for _, s := range declared {
 		if s.Makes(name) && topic.CheckFilter(filter, topic.Limits{}) == nil && topic.Covers(s.Filter, filter) {
 			s.Name, s.Filter, s.AutoCreate = name, filter, ""
 			return s, true
@@ -183,7 +186,7 @@ func (h *Channels) partLocked(m *member) *channel {
 
 // endIfForsaken deletes an ephemeral channel without members.
 func (c *channel) endIfForsaken() {
-	if !c.settings.Ephemeral {
+	if !c.settings().Ephemeral {
 		return
 	}
 	c.mu.Lock()
@@ -212,7 +215,7 @@ func (h *Channels) adopt(c *channel) {
 	var waiting []*member
 	for _, known := range h.clients {
 		for filter, m := range known.members {
-			if m.channel == nil && (filter == joinPrefix+c.name || filter == joinPrefix+c.name+"/"+c.settings.Filter) {
+			if m.channel == nil && (filter == joinPrefix+c.name || filter == joinPrefix+c.name+"/"+c.settings().Filter) {
 				m.channel = c
 				c.join(m, false)
 				waiting = append(waiting, m)

@@ -20,15 +20,12 @@ func (h *Channels) pause(name string, paused bool, done func(error)) error {
 	if c == nil {
 		return fmt.Errorf("%s: %w", name, ErrUnknown)
 	}
-	d := declaration{Settings: c.settings, Origin: c.origin, ID: c.id, Created: c.created, Paused: paused}
-	record, err := d.record()
-	if err != nil {
-		return err
-	}
 	c.mu.Lock()
 	c.spread.Pause(paused)
 	c.mu.Unlock()
-	h.broker.Save(hookName, []hooks.Record{record}, done)
+	if err := c.save(done); err != nil {
+		return err
+	}
 	c.workAlone()
 	return nil
 }

@@ -158,7 +158,7 @@ func TestRate(t *testing.T) {
 func TestDeadLetterAndBack(t *testing.T) {
 	h := New(Options{})
 	c := &channel{h: h, name: "jobs"}
-	c.settings.DeadLetter = "dead"
+	c.terms.Store(&terms{dead: "dead"})
 	h.byName["jobs"] = c
 	m := &packet.Message{Topic: "jobs/a", Payload: []byte("x"), Retain: true, Expires: 5, Publisher: "alice"}
 	m.Properties = packet.AppendProperties(nil, &packet.Forwarded{ContentType: "text", User: []packet.UserProperty{{Key: "k", Value: "v"}}})

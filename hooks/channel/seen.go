@@ -100,7 +100,7 @@ func (s *seen) records(channel string) (records []hooks.Record) {
 
 // messageID is what stands for the message's id, nil if it has none or the channel does not look.
 func (c *channel) messageID(m *packet.Message) (*sum, error) {
-	if c.seen == nil {
+	if c.settings().DedupWindow == 0 {
 		return nil, nil
 	}
 	text, ok := userProperty(m, messageIDProperty)

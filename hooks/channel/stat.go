@@ -80,7 +80,7 @@ func (c *channel) stat() Stat {
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Stat{Settings: c.settings, Origin: c.origin, Created: c.created, Paused: c.spread.Paused(), Members: c.memberStatsLocked()}
+	s := Stat{Settings: *c.settings(), Origin: c.origin(), Created: c.created, Paused: c.spread.Paused(), Members: c.memberStatsLocked()}
 	s.Depth, s.Bytes = c.spread.Depth()
 	s.InFlight, s.Deferred = c.spread.InFlight(), c.spread.Delayed()
 	if oldest > 0 && s.Depth > 0 {

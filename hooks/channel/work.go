@@ -173,7 +173,7 @@ func (c *channel) carryOut(b hooks.Batch, effects []spread.Effect) {
 func (c *channel) moved(f spread.Effect) func(error) {
 	return func(err error) {
 		if err != nil {
-			c.h.log.Warn("message not moved, tried again", "name", c.name, "topic", c.settings.DeadLetter, "err", err)
+			c.h.log.Warn("message not moved, tried again", "name", c.name, "topic", c.settings().DeadLetter, "err", err)
 		}
 		c.mu.Lock()
 		c.spread.Moved(f, err, c.now())
@@ -182,8 +182,13 @@ func (c *channel) moved(f spread.Effect) func(error) {
 	}
 }
 
+// tellDrained tells that a drain has come to its end, once everything that is put back has arrived.
 func (c *channel) tellDrained() {
 	c.mu.Lock()
+	if c.passed = c.returning > 0; c.passed {
+		c.mu.Unlock()
+		return
+	}
 	told := c.drained
 	c.drained = nil
 	c.mu.Unlock()

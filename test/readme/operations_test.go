@@ -17,6 +17,7 @@ import (
 var (
 	metric  = regexp.MustCompile(`(?m)^# TYPE (penstock_\S+)`)
 	average = regexp.MustCompile(`/(5|15)min$`)
+	labels  = regexp.MustCompile(`\{[a-z,]+\}$`)
 	quoted  = regexp.MustCompile("`([^`\n]+)`") // not the fences of blocks
 )
 
@@ -24,7 +25,7 @@ var (
 func TestOperations(t *testing.T) {
 	named := make(map[string]bool)
 	for _, m := range quoted.FindAllStringSubmatch(readPage(t, "docs/operations.md"), -1) {
-		named[strings.TrimSuffix(m[1], "{reason}")] = true
+		named[labels.ReplaceAllString(m[1], "")] = true
 	}
 	limits := reflect.TypeFor[configs.Limits]()
 	for i := range limits.NumField() {
@@ -49,6 +50,7 @@ func TestOperations(t *testing.T) {
 		exist[topic] = true
 	}
 	beRefused(t, at["tcp"])
+	output(t, "", nil, program, "channel", "--address", at["http"], "create", "jobs", "jobs/#") // a channel has metrics
 	for _, m := range metric.FindAllStringSubmatch(scrape(t, at["http"]), -1) {
 		exist[m[1]] = true
 	}

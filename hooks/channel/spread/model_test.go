@@ -27,6 +27,7 @@ type modelMessage struct {
 
 type modelMember struct {
 	*Member
+	asked                       int // for, when it came online
 	window, flight, stale       int
 	online, left, full, suspect bool
 	served                      int
@@ -114,7 +115,7 @@ func (w *model) online(m *modelMember) {
 	}
 	window := 1 + w.random.IntN(5)
 	w.spread.Online(m.Member, window)
-	m.online, m.full, m.suspect, m.window = true, false, false, min(window, w.rules.MemberMax)
+	m.online, m.full, m.suspect, m.asked, m.window = true, false, false, window, min(window, w.rules.MemberMax)
 	w.note("%s online with %d", m.Client, m.window)
 }
 

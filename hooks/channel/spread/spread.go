@@ -46,8 +46,9 @@ type Rules struct {
 // A Spread decides who gets which message of one channel. Its methods must not be called concurrently.
 type Spread struct {
 	// Fixed.
-	rules Rules
-	seed  maphash.Seed
+	seed maphash.Seed
+
+	rules Rules // only Change changes them
 
 	// Count adds up what happened. Read only.
 	Count Counts

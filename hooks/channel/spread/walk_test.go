@@ -52,7 +52,42 @@ func (w *model) step() {
 		w.empty()
 	case n == 93 && w.random.IntN(10) == 0:
 		w.putBack()
+	case n == 94 && w.random.IntN(3) == 0:
+		w.change()
 	}
+}
+
+// change has other rules come into force.
+func (w *model) change() {
+	r := w.randomRules()
+	w.note("changed to %+v", r)
+	r.Key = w.rules.Key
+	anew := r.AckTimeout != w.rules.AckTimeout
+	w.rules = r
+	for _, held := range w.queue {
+		if held.holder != nil && anew {
+			held.deadline = w.now + r.AckTimeout
+		}
+	}
+	r.Key = nil // it stays
+	w.spread.Change(r, w.now)
+	for _, m := range w.members {
+		if m.online {
+			m.full, m.window = false, min(m.asked, r.MemberMax)
+			w.spread.Online(m.Member, m.asked)
+		}
+	}
+}
+
+func (w *model) randomRules() Rules {
+	r := Rules{
+		AckTimeout: 1 + w.random.Int64N(50), Backoff: w.random.Int64N(20), BackoffMax: 40, MaxAttempts: w.random.IntN(5),
+		MemberMax: 1 + w.random.IntN(5), DeadLetter: w.random.IntN(2) == 0,
+	}
+	if w.random.IntN(3) == 0 {
+		r.DropOldest, r.MessagesMax = true, 1+w.random.IntN(50)
+	}
+	return r
 }
 
 func (w *model) touch(m *modelMember) {
@@ -127,18 +162,12 @@ func TestAgainstTheModel(t *testing.T) {
 	for i := range uint64(40) {
 		random := rand.New(rand.NewPCG(first, i))
 		w := &model{T: t, random: random, now: 1000, queue: map[uint64]*modelMessage{}, next: 1, notes: map[uint64]Attempt{}}
-		w.rules = Rules{
-			AckTimeout: 1 + random.Int64N(50), Backoff: random.Int64N(20), BackoffMax: 40, MaxAttempts: random.IntN(5),
-			MemberMax: 1 + random.IntN(5), DeadLetter: random.IntN(2) == 0,
-		}
+		w.rules = w.randomRules()
 		if random.IntN(2) == 0 {
 			w.rules.Key = func(m *packet.Message) (string, bool) { return m.Topic, true }
 		}
 		if i%10 == 0 { // more than is kept in memory
 			w.burst = readyMax + 300
-		}
-		if random.IntN(3) == 0 {
-			w.rules.DropOldest, w.rules.MessagesMax = true, 1+random.IntN(50)
 		}
 		w.note("walk %d of PENSTOCK_SEED=%d: %+v", i, first, w.rules)
 		w.start()
