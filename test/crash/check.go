@@ -202,7 +202,7 @@ func (v *verdict) judgeComplete(live []receipt) {
 		}
 	}
 	if missing > 0 {
-		v.report(kindLost, "%d acknowledged messages did not come, the first is %d of %d (%+v)", missing, first, len(v.sent), v.sent[first-1])
+		v.report(kindLost, "%d acknowledged messages did not come, the first is %d of %d%s", missing, first, len(v.sent), v.sent[first-1].origin())
 	}
 }
 

@@ -56,6 +56,14 @@ type publication struct {
 	left      uint64 // and the one that was there when it ended
 }
 
+// origin says, of a will, between which starts of the broker its connection lived.
+func (p *publication) origin() string {
+	if p.accepted == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": a will of a connection accepted after start %d, which ended after start %d", p.accepted, p.left)
+}
+
 // add notes the next message, about to be sent, and returns its counter, from 1.
 func (s *stream) add(p publication) int {
 	s.mu.Lock()
