@@ -52,8 +52,8 @@ type publication struct {
 	sends     int    // how often PUBLISH was sent
 	deletes   bool   // a retained message without payload
 	forbidden bool   // a will that was taken back by DISCONNECT
-	accepted  uint64 // incarnation of the broker that accepted a will's connection
-	left      uint64 // and the one that was there when it ended
+	accepted  uint64 // the start of the broker before a will's connection was asked for
+	left      uint64 // and the one before it ended
 }
 
 // origin says, of a will, between which starts of the broker its connection lived.
@@ -142,7 +142,8 @@ type life struct {
 type receipt struct {
 	stream  int
 	counter int
-	link    int // counts the client's connections
+	link    int    // counts the client's connections
+	start   uint64 // counts the broker's starts
 	id      uint16
 	qos     byte
 	dup     bool

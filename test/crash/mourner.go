@@ -51,11 +51,10 @@ func (m *mourner) run() {
 
 // connectWithWill connects with the next message of the stream as the will.
 func (m *mourner) connectWithWill() (counter int, ok bool) {
-	counter = m.stream.add(publication{span: span{begun: m.r.clock.now()}, sends: 1})
+	counter = m.stream.add(publication{span: span{begun: m.r.clock.now()}, sends: 1, accepted: m.r.incarnation.Load()})
 	_, _, err := m.connect(hello{will: &testament{
 		topic: m.stream.topic, payload: m.stream.payload(counter), qos: m.stream.qos, delay: m.delay,
 	}})
-	m.stream.change(counter, func(p *publication) { p.accepted = m.r.incarnation.Load() })
 	return counter, err == nil
 }
 
