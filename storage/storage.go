@@ -84,6 +84,13 @@ type Batcher interface {
 	AckAll(acks []Ack) error
 }
 
+// A Staller is a Store whose writes come to a halt, without failing, while the disk has no room at all.
+type Staller interface {
+	// Stalled reports whether they do now, so that nobody begins what would have to wait. It asks the file system for its
+	// free space, which needs no disk.
+	Stalled() bool
+}
+
 // An Enqueue is one message for durable receivers.
 type Enqueue struct {
 	Message  *packet.Message

@@ -29,6 +29,8 @@ type Store struct {
 	fsyncs  atomic.Uint64
 	serving atomic.Bool // Open has returned
 
+	roomNoted atomic.Int64 // when somebody who writes looked at free space last, Unix nanoseconds
+
 	reading sync.RWMutex // held for reading while Badger is read, so that Close can wait
 
 	writing      sync.Mutex // held during a transaction; taken before mu; guards what follows

@@ -171,6 +171,9 @@ func (s *Store) ackLocked(g *group, q *queue, seq uint64, p storage.Progress) {
 
 // Update implements storage.Store. A change that belongs to a session without a record is ignored.
 func (s *Store) Update(changes []storage.Change, w storage.Waiter) (pending bool, err error) {
+	if w != nil {
+		s.noteRoom()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuseLocked(s.needsRoomLocked(changes)); err != nil {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
