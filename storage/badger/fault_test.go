@@ -103,6 +103,31 @@ func TestFailureIsFinal(t *testing.T) {
 	}
 }
 
+// A failure that nobody waits for is told all the same, once; and to whoever asks later.
+func TestFailureIsTold(t *testing.T) {
+	broken := errors.New("input/output error")
+	var fail atomic.Bool
+	s := open(t, badger.Options{Path: t.TempDir(), Faults: badger.Faults{AfterCommit: failing(&fail, broken)}})
+	told := make(chan error, 10)
+	s.OnFailure(func(err error) { told <- err })
+	fail.Store(true)
+	if _, err := s.Update([]storage.Change{storage.PutCounters{Values: map[string]uint64{"n": 1}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-told:
+		if !errors.Is(err, broken) {
+			t.Errorf("told %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing was told")
+	}
+	s.OnFailure(func(err error) { told <- err })
+	if err := <-told; !errors.Is(err, broken) || len(told) > 0 {
+		t.Errorf("told later %v, and %d more", err, len(told))
+	}
+}
+
 func failing(fail *atomic.Bool, err error) func() error {
 	return func() error {
 		if fail.Load() {

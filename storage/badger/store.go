@@ -40,6 +40,7 @@ type Store struct {
 	moved  sync.Cond  // chunks that were chunkMoving are not any more
 	groups []*group   // waiting for the disk, the oldest first; the last is filled
 	notify func()
+	fatal  func(err error)
 	closed bool
 	failed error // a write failed: nothing is written after it
 	full   bool
@@ -104,6 +105,17 @@ func (s *Store) OnExpired(f func(session string, messages int, bytes int64)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.options.Expired = f
+}
+
+// OnFailure implements storage.Failer.
+func (s *Store) OnFailure(f func(err error)) {
+	s.mu.Lock()
+	s.fatal = f
+	err := s.failed
+	s.mu.Unlock()
+	if err != nil {
+		f(err)
+	}
 }
 
 // refuse says why a write cannot be accepted.
@@ -211,8 +223,13 @@ func (s *Store) fail(err error) {
 	if first {
 		s.failed = err
 	}
+	fatal := s.fatal
 	s.mu.Unlock()
-	if first {
-		s.options.Log.Error("storage: a write failed; nothing is acknowledged any more", "err", err)
+	if !first {
+		return
+	}
+	s.options.Log.Error("storage: a write failed; nothing is acknowledged any more", "err", err)
+	if fatal != nil {
+		fatal(err)
 	}
 }
