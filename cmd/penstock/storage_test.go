@@ -233,7 +233,7 @@ func TestLossesAreTold(t *testing.T) {
 	if code != exitError || !regexp.MustCompile(`^penstock: other: unreadable places: \d+\n$`).MatchString(errs) {
 		t.Errorf("check: %d, %q", code, errs)
 	}
-	if !strings.Contains(out, `lost: client "first", session "`) || !strings.Contains(out, "\nkept: other/lost+found/") || strings.Contains(out, ": ok") {
+	if !strings.Contains(out, `lost: client "first", session "`) || !strings.Contains(out, "\nkept: other/unreadable/") || strings.Contains(out, ": ok") {
 		t.Errorf("check: %s", out)
 	}
 	succeed(t, "", "storage", "check", "other") // what is lost has been told, and is not there any more

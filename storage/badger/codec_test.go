@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -240,6 +241,65 @@ func FuzzRecords(f *testing.F) {
 			l.message(int32(i))
 		}
 	})
+}
+
+// A message for very many sessions, more than a head can list, is stored for each of them, all or none.
+func TestManyReceivers(t *testing.T) {
+	path := t.TempDir()
+	s := openForTest(t, Options{Path: path, Sync: SyncNever})
+	const count = 50_000
+	group := strings.Repeat("long/", 100)
+	e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: []byte("x")}}
+	var changes []storage.Change
+	for i := range count {
+		id := fmt.Sprint("session ", i)
+		changes = append(changes, storage.PutSession{Session: storage.Session{ID: id}})
+		e.To = append(e.To, storage.Entry{Session: id, QoS: 1, Group: group})
+	}
+	if _, err := s.Update(changes, nil); err != nil {
+		t.Fatal(err)
+	}
+	w := make(answer, 1)
+	if _, err := s.Enqueue(e, w); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-w; err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openForTest(t, Options{Path: path, Sync: SyncNever})
+	for i := 0; i < count; i += 997 {
+		n := 0
+		err := s.Read(fmt.Sprint("session ", i), 1, storage.ReadLimit{Entries: 9, Bytes: 99}, func(e storage.Entry, _ storage.Progress, m *packet.Message) bool {
+			n++
+			if e.Seq != 1 || e.Group != group || string(m.Payload) != "x" {
+				t.Errorf("session %d: %+v, payload %q", i, e, m.Payload)
+			}
+			return true
+		})
+		if err != nil || n != 1 {
+			t.Fatalf("session %d: %d messages, %v", i, n, err)
+		}
+	}
+	if st := s.Stats(); st.Queued != count || st.Chunks < 2 || st.Lost > 0 {
+		t.Errorf("%d queued in %d chunks, %d lost", st.Queued, st.Chunks, st.Lost)
+	}
+}
+
+// A will that does not fit a record is refused; the store goes on.
+func TestLargeWillIsRefused(t *testing.T) {
+	s := openForTest(t, Options{Path: t.TempDir()})
+	will := &storage.Will{Message: &packet.Message{Topic: "t", Properties: make([]byte, valueLogFileSize)}}
+	w := make(answer, 1)
+	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a", Will: will}}}, w); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a"}}}, w); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-w; err != nil {
+		t.Error(err)
+	}
 }
 
 // An fsync error that Badger only logs fails the write.

@@ -172,7 +172,7 @@ func (l *Loss) add(seq uint64) {
 }
 
 // asideFolder is where bytes are kept that could not be read.
-const asideFolder = "lost+found"
+const asideFolder = "unreadable"
 
 // keepAside writes what is under a key to a file of its own. What Badger cannot read itself is not there to keep.
 func (s *Store) keepAside(key []byte) {
