@@ -185,6 +185,26 @@ func TestQueueState(t *testing.T) {
 	}
 }
 
+// A record of a queue may mark as many numbers as the queue has had, however many that are, and no more.
+func TestMarksBound(t *testing.T) {
+	q := newQueue("a", 1)
+	const many = 100_000_000 // done behind one that is not
+	q.marks.floor, q.next = 5, 6+many
+	q.marks.fill(6, 6+many, storage.Done)
+	record := q.encodeState(1)
+	if len(record) > 100 {
+		t.Errorf("the record has %d bytes", len(record))
+	}
+	got := newQueue("a", 1)
+	if _, err := got.decodeState(record); err != nil || got.marks.get(5) != storage.Queued || got.marks.get(5+many) != storage.Done {
+		t.Errorf("%v; the first is %d, the last %d", err, got.marks.get(5), got.marks.get(5+many))
+	}
+	q.next = many / 2
+	if _, err := newQueue("a", 1).decodeState(q.encodeState(1)); err == nil {
+		t.Error("a record marks numbers that none had")
+	}
+}
+
 // seedVariable names the environment variable that repeats a random test.
 const seedVariable = "PENSTOCK_SEED"
 
@@ -220,6 +240,8 @@ func FuzzRecords(f *testing.F) {
 	} {
 		f.Add(seed[sealedBytes:])
 	}
+	f.Add(buildTable(1, nil))
+	f.Add((&manifest{levels: map[uint64]uint64{1: 0, 2: 6}}).encode())
 	f.Fuzz(func(t *testing.T, contents []byte) {
 		record := seal(append(make([]byte, sealedBytes), contents...))
 		decodeSession(record)
@@ -230,7 +252,14 @@ func FuzzRecords(f *testing.F) {
 		decodeHookRecord(record)
 		decodeAcks(record)
 		decodeJournal(record)
-		newQueue("a", 1).decodeState(record)
+		c := &cursor{rest: contents}
+		if c.uvarint(); c.uvarint() < 1<<20 { // as many numbers may be marked, which takes long if they are many
+			newQueue("a", 1).decodeState(record)
+		}
+		parseManifest(contents)
+		if blocks, _ := tableBlocks(contents); len(blocks) > 0 {
+			buildTable(1, blocks)
+		}
 		entrySize(contents)
 		var h head
 		if h.decode(record) != nil || h.length > len(contents) {
@@ -353,6 +382,52 @@ func TestDamagedHead(t *testing.T) {
 	s.Close()
 	if again := openForTest(t, Options{Path: path}).Report().Losses; len(again) > 0 {
 		t.Errorf("reported again: %v", again)
+	}
+}
+
+// A damaged checkpoint of a queue costs nothing that is still there, and what was acknowledged long ago is not taken for lost.
+func TestDamagedCheckpoint(t *testing.T) {
+	path := t.TempDir()
+	s := openForTest(t, Options{Path: path, Sync: SyncNever, tuning: restless})
+	mustUpdate(t, s, storage.PutSession{Session: storage.Session{ID: "a"}})
+	const count, done = 50, 30
+	for i := range count {
+		w := make(answer, 1)
+		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}, To: []storage.Entry{{Session: "a", QoS: 1}}}
+		if _, err := s.Enqueue(e, w); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-w; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seq := uint64(1); seq <= done; seq++ {
+		w := make(answer, 1)
+		if _, err := s.Ack(storage.Ack{Session: "a", Seq: seq, Progress: storage.Done}, w); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-w; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for s.Stats().Chunks > count-done { // until what is done is gone
+		mustUpdate(t, s, storage.PutCounters{Values: map[string]uint64{"n": 1}})
+	}
+	handle := s.sessions["a"].handle
+	s.Close()
+	s = openForTest(t, Options{Path: path, Sync: SyncNever})
+	if err := s.commitOnce([]record{{idKey(keyQueue, handle), bytes.Repeat([]byte{recordVersion}, 50)}}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openForTest(t, Options{Path: path})
+	for _, l := range s.Report().Losses {
+		if l.Count > 0 {
+			t.Errorf("lost: %v", l)
+		}
+	}
+	if st := s.Stats(); len(s.Report().Losses) != 1 || st.Queued < count-done {
+		t.Errorf("%d are queued, lost: %v", st.Queued, s.Report().Losses)
 	}
 }
 

@@ -25,7 +25,8 @@ type recovery struct {
 	chunks []*chunk
 	bodies map[uint64]bool // ids to which body records may belong
 	stale  [][]byte        // keys of records that belong to nothing
-	nobody map[uint64]int  // handles of sessions whose record is lost, and their entries
+	nobody map[uint64]int  // handles of sessions whose record is not whole, and their entries
+	others int             // entries of sessions without a record: they have ended, unless records are lost
 }
 
 // recover builds the index from disk. It reads no body but those it verifies.
@@ -207,6 +208,8 @@ func (r *recovery) entry(c *chunk, h *head, e *headEntry) {
 	if q == nil {
 		if _, lost := r.nobody[h.queues[e.queue]]; lost {
 			r.nobody[h.queues[e.queue]] += len(messages)
+		} else {
+			r.others += len(messages)
 		}
 		return
 	}
@@ -253,9 +256,19 @@ func (r *recovery) retainedPlace(_, value []byte) error {
 
 // join orders what each queue has, and finds the numbers that are nowhere although nobody was done with them.
 func (r *recovery) join() {
+	damaged := len(r.report.Losses) > 0
+	if damaged && r.others > 0 {
+		r.lostLocked(Loss{Count: r.others, What: fmt.Sprintf("up to %d messages of sessions that are lost, or had ended", r.others)})
+	}
 	for _, q := range r.handles {
 		spans := r.spans[q]
 		slices.SortFunc(spans, func(a, b run) int { return cmp.Compare(a.first, b.first) })
+		if _, known := r.as[q]; damaged && !known && len(spans) > 0 {
+			// Its checkpoint may be what is lost, and with it which of its first messages were done. Nothing says that one was not.
+			for seq := q.marks.floor; seq < spans[0].first; seq++ {
+				q.marks.set(seq, storage.Done)
+			}
+		}
 		missing := Loss{Session: q.id, What: "no chunk has them"}
 		seq := q.marks.floor
 		for _, span := range spans {
