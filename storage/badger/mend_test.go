@@ -196,7 +196,7 @@ func TestMend(t *testing.T) {
 	c := crashedStore(t)
 	for name, test := range map[string]func(t *testing.T, c *crashed){
 		"manifest": testDamagedManifest, "table": testDamagedTable, "index": testDamagedIndex, "value log": testMissingValueLog,
-		"useless": testDamagedUselessFiles, "unlisted": testUnlistedTable,
+		"log": testMissingLog, "useless": testDamagedUselessFiles, "unlisted": testUnlistedTable,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c) })
 	}
@@ -288,6 +288,20 @@ func testMissingValueLog(t *testing.T, c *crashed) {
 	if all == 0 {
 		t.Error("no message was in any of the value logs")
 	}
+}
+
+// A missing log of what is not in tables yet is told, though nothing on disk refers to what was in it; after a store was closed there is none.
+func testMissingLog(t *testing.T, c *crashed) {
+	s := c.damaged(t, func(path string) {
+		for _, name := range c.files(t, "*"+memSuffix) {
+			mustDo(t, os.Remove(filepath.Join(path, name)))
+		}
+	})
+	c.judge(t, s)
+	if lost := s.Report().Losses; len(lost) == 0 || !strings.Contains(lost[0].What, "the log is missing") {
+		t.Errorf("lost: %v", lost)
+	}
+	c.goOn(t, s)
 }
 
 // Files that hold nothing that is needed are made anew.

@@ -33,6 +33,9 @@ func (s *Store) salvage() error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkLog(names); err != nil {
+		return err
+	}
 	var lastValues string
 	for _, name := range names {
 		path := filepath.Join(s.options.Path, name)

@@ -205,7 +205,7 @@ func (s *Store) Close() error {
 		s.options.Log.Warn("storage: left as after a crash", "err", err)
 		err = nil
 	} else {
-		err = s.db.Close()
+		err = s.closeBadger()
 	}
 	err = errors.Join(err, s.folder.Close())
 	s.mu.Lock()
