@@ -161,13 +161,25 @@ func (r *run) killing() bool {
 }
 
 func (r *run) kill() error {
+	r.door.shut()
+	r.counts.kills.Add(1) // before the kill: see lives
 	r.mu.Lock()
 	r.deaths = append(r.deaths, r.clock.now())
 	r.mu.Unlock()
-	err := r.host.kill()
-	r.door.shut()
-	r.counts.kills.Add(1)
-	return err
+	return r.host.kill()
+}
+
+// lives waits until the broker serves. Until the count of kills is another than the one returned, it goes on.
+func (r *run) lives() (kills int64, ok bool) {
+	for {
+		kills = r.counts.kills.Load()
+		if _, ok := r.door.wait(); !ok {
+			return 0, false
+		}
+		if kills == r.counts.kills.Load() {
+			return kills, true
+		}
+	}
 }
 
 // deathAfter is the moment just before the first kill after m; 0 if there was none.
