@@ -426,7 +426,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 			t.Errorf("lost: %v", l)
 		}
 	}
-	if st := s.Stats(); len(s.Report().Losses) != 1 || st.Queued < count-done {
+	if st := s.Stats(); len(s.Report().Losses) == 0 || st.Queued < count-done {
 		t.Errorf("%d are queued, lost: %v", st.Queued, s.Report().Losses)
 	}
 }

@@ -32,8 +32,11 @@ type Loss struct {
 
 // String is a line for a person.
 func (l Loss) String() string {
-	if l.Session == "" {
+	switch {
+	case l.Session == "":
 		return l.What
+	case l.Count == 0:
+		return fmt.Sprintf("client %q, session %q: %s", l.Client, l.Session, l.What)
 	}
 	if l.Hook != "" {
 		return fmt.Sprintf("queue %q of hook %q: %d messages lost, numbers %d to %d: %s", l.Client, l.Hook, l.Count, l.First, l.Last, l.What)

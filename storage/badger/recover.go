@@ -264,10 +264,7 @@ func (r *recovery) join() {
 		spans := r.spans[q]
 		slices.SortFunc(spans, func(a, b run) int { return cmp.Compare(a.first, b.first) })
 		if _, known := r.as[q]; damaged && !known && len(spans) > 0 {
-			// Its checkpoint may be what is lost, and with it which of its first messages were done. Nothing says that one was not.
-			for seq := q.marks.floor; seq < spans[0].first; seq++ {
-				q.marks.set(seq, storage.Done)
-			}
+			r.unsure(q, spans[0].first)
 		}
 		missing := Loss{Session: q.id, What: "no chunk has them"}
 		seq := q.marks.floor
@@ -291,6 +288,18 @@ func (r *recovery) join() {
 		r.lostLocked(Loss{Count: count, What: fmt.Sprintf("session %x, whose record is lost, had up to %d messages", handle, count)})
 	}
 	slices.SortFunc(r.dirty, func(a, b *queue) int { return cmp.Compare(a.dirtySince, b.dirtySince) })
+}
+
+// unsure gives up the numbers of a queue below the first that is there. Its checkpoint may be what is lost, and with it
+// which of them were done.
+func (r *recovery) unsure(q *queue, first uint64) {
+	var l Loss
+	r.missing(q, &l, q.marks.floor, first)
+	if l.Count > 0 {
+		l.What = fmt.Sprintf("up to %d of its first messages, unless they were done: its checkpoint is lost", l.Count)
+		l.Session, l.Count = q.id, 0
+		r.lostLocked(l)
+	}
 }
 
 // missing makes Done what is not, of the numbers from one up to another.

@@ -67,7 +67,7 @@ func tableBlocks(data []byte) (blocks [][]byte, whole bool) {
 			continue
 		}
 		block, ok := checked(data[from:to])
-		if !ok {
+		if !ok || !validBlock(block) {
 			whole = false
 			continue
 		}
@@ -113,11 +113,53 @@ func scanBlock(data []byte) (block []byte, size int) {
 		if length := binary.BigEndian.Uint32(data[end-4:]); length < 2 || length > checksumMax || data[end-4-int(length)] != sumField {
 			continue
 		}
-		if block, ok := checked(data[:end]); ok {
+		if block, ok := checked(data[:end]); ok && validBlock(block) {
 			return block, end
 		}
 	}
 	return nil, 0
+}
+
+// versionBytes is what a version takes at the end of a key.
+const versionBytes = 8
+
+// validBlock reports whether blockEntries can read a block. One whose checksum is right can be, but for bytes that only look like a block.
+func validBlock(block []byte) bool {
+	end := len(block) - 4
+	if end < 0 {
+		return false
+	}
+	count := int(binary.BigEndian.Uint32(block[end:]))
+	if count == 0 || count > end/4 {
+		return false
+	}
+	offsets, base := block[end-4*count:end], 0
+	to := uint32(end - 4*count)
+	for i := count - 1; i >= 0; i-- {
+		from := binary.NativeEndian.Uint32(offsets[4*i:])
+		if from > to || to-from < entryHeader || i == 0 && from != 0 {
+			return false
+		}
+		e := block[from:to]
+		shared, more := int(binary.NativeEndian.Uint16(e)), int(binary.NativeEndian.Uint16(e[2:]))
+		if more > len(e)-entryHeader || shared+more < versionBytes || !validValue(e[entryHeader+more:]) {
+			return false
+		}
+		if base = max(base, shared); i == 0 && (shared != 0 || base > more) {
+			return false
+		}
+		to = from
+	}
+	return true
+}
+
+// validValue reports whether Badger can decode what stands under a key: two bytes, when it expires, and the value.
+func validValue(b []byte) bool {
+	if len(b) < 3 {
+		return false
+	}
+	_, n := binary.Uvarint(b[2:])
+	return n > 0
 }
 
 // A tableEntry is a key, with its version at the end, and what stands under it.
@@ -130,7 +172,7 @@ func blockEntries(block []byte) iter.Seq[tableEntry] {
 		count := int(binary.BigEndian.Uint32(block[end:]))
 		offsets := block[end-4*count : end]
 		var base []byte
-		for i := range count {
+		for i := range count { // all of it as validBlock wants it
 			from, to := binary.NativeEndian.Uint32(offsets[4*i:]), uint32(end-4*count)
 			if i+1 < count {
 				to = binary.NativeEndian.Uint32(offsets[4*i+4:])
@@ -138,7 +180,7 @@ func blockEntries(block []byte) iter.Seq[tableEntry] {
 			e := block[from:to]
 			shared, more := binary.NativeEndian.Uint16(e), binary.NativeEndian.Uint16(e[2:])
 			e = e[entryHeader:]
-			key := append(append(make([]byte, 0, int(shared+more)), base[:shared]...), e[:more]...)
+			key := append(append(make([]byte, 0, int(shared)+int(more)), base[:shared]...), e[:more]...)
 			if i == 0 {
 				base = key
 			}
