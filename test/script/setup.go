@@ -73,9 +73,6 @@ func setField(f reflect.Value, value string) error {
 		n, err := strconv.ParseInt(value, 0, f.Type().Bits())
 		f.SetInt(n)
 		return err
-	case reflect.String:
-		f.SetString(value)
-		return nil
 	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		n, err := strconv.ParseUint(value, 0, f.Type().Bits())
 		f.SetUint(n)
