@@ -69,6 +69,7 @@ crash:
 
 powercut:
 	CUTS=$(CUTS) $(GO) test -count=1 -v -timeout 2h -run '^TestPowerCut$$' ./test/crash
+	TRUNCATIONS=100 $(GO) test -count=1 -timeout 2h -run '^TestTruncatedFiles$$' ./test/crash
 
 crash-bites:
 	BITES=1 $(GO) test -count=1 -v -timeout 2h -run 'Fault|WithoutSync' ./test/crash

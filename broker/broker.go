@@ -116,6 +116,9 @@ func New(o Options) (*Broker, error) {
 	if e, ok := b.store.(storage.Expirer); ok {
 		e.OnExpired(b.expired)
 	}
+	if f, ok := b.store.(storage.Failer); ok {
+		f.OnFailure(func(err error) { b.storeResult(false, err) })
+	}
 	loaded, err := b.load()
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)

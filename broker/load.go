@@ -147,6 +147,8 @@ func (l *loader) wait(rec *storage.Session) {
 	if s == nil { // one of ended
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	left := l.now
 	if rec.Disconnected != 0 {
 		left = time.Unix(0, rec.Disconnected)
@@ -155,8 +157,6 @@ func (l *loader) wait(rec *storage.Session) {
 		// Acknowledgements that were lost with it may have let out more than one window.
 		s.backlog.maybeSent = min(s.backlog.next, s.out.Tail()+session.WindowMax)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.away = left.UnixNano()
 	away := l.now.Sub(left)
 	s.waitLocked(time.Duration(rec.ExpiryInterval)*time.Second-away, rec.ExpiryInterval == never)

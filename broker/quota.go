@@ -82,6 +82,13 @@ func (s *liveSession) trimLocked() {
 	}()
 }
 
+// retrimLocked looks again when a message is in the queue: the trimming that made room for it may have looked before it was.
+func (s *liveSession) retrimLocked() {
+	if s.b.limits.QueueFull == configs.DropOldest && s.overLocked(0, 0) {
+		s.trimLocked()
+	}
+}
+
 // trim drops one page of the oldest messages and reports whether there is more to drop.
 func (s *liveSession) trim() (more bool) {
 	t := s.b.begin()

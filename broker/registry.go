@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -163,7 +164,13 @@ func (c *conn) sessionExpiry() uint32 {
 // attach gives the connection its session and sends CONNACK once the store has it. What the client sends on
 // the new connection must not be routed before what it sent on one that is taken over: so it waits until that
 // one has handled the packet it is at [MQTT5-4.6.0-5].
+//
+// While the store can write nothing, a client that has to wait for it is refused at once, before anything is changed: it would
+// wait for room on the disk.
 func (c *conn) attach(t *turn, data []byte) error {
+	if s, ok := c.b.store.(storage.Staller); ok && c.needsStore() && s.Stalled() {
+		return packet.Refuse(packet.QuotaExceeded, "the session cannot be stored: the disk is full")
+	}
 	got, err := c.b.sessions.claim(t, c)
 	if err != nil {
 		return err
@@ -205,12 +212,13 @@ func (b *Broker) settleClaim(t *turn, c *conn, got claim, done func(err error)) 
 	if got.changed {
 		got.session.recheck()
 	}
-	var changes []storage.Change
+	var changes, deletions []storage.Change
 	if got.ended != nil {
 		got.ended.clear(t)
 		b.hooks.OnSessionEnd(c.client.ID, "replaced by a clean start")
-		changes = b.discard(got.ended)
+		deletions = b.discard(got.ended)
 	}
+	changes = append(changes, deletions...)
 	if got.session.durable {
 		got.session.mu.Lock()
 		if !got.session.ended { // by yet another connection
@@ -227,8 +235,17 @@ func (b *Broker) settleClaim(t *turn, c *conn, got claim, done func(err error)) 
 		done(err)
 	}
 	if pending, err := b.store.Update(changes, waiter(stored)); !pending {
+		if len(deletions) > 0 && errors.Is(err, storage.ErrFull) { // for which there is always room
+			b.update(nil, deletions...)
+		}
 		stored(err)
 	}
+}
+
+// needsStore reports whether the client's session is in the store, or is to be.
+func (c *conn) needsStore() bool {
+	old := c.b.sessions.find(c.client.ID)
+	return c.sessionExpiry() > 0 || old != nil && old.durable
 }
 
 // attached answers CONNECT when the store has the session, or has refused it.
@@ -239,7 +256,11 @@ func (c *conn) attached(t *turn, got claim, data []byte, err error) error {
 	if !got.present { // the client is not told of the session, so it must not be there next time
 		c.session.expireAfter(0)
 	}
-	return packet.Refuse(packet.ServerUnavailable, "the session cannot be stored")
+	code := packet.ServerUnavailable
+	if errors.Is(err, storage.ErrFull) { // 3.1.1 has no other word than the same for it
+		code = packet.QuotaExceeded
+	}
+	return packet.Refuse(code, "the session cannot be stored")
 }
 
 // A waiter is a storage.Waiter made of a function.

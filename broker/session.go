@@ -79,6 +79,7 @@ func (s *liveSession) deliverStored(t *turn, number uint64, d session.Delivery) 
 		return
 	}
 	s.takeLocked(t, number, d)
+	s.retrimLocked()
 	s.pumpLocked(t)
 	s.noteLoadLocked()
 }

@@ -111,6 +111,7 @@ func (s *liveSession) takeEarlyLocked(t *turn, number uint64, d session.Delivery
 		return false
 	}
 	s.takeLocked(t, number, d)
+	s.retrimLocked()
 	return true
 }
 

@@ -84,6 +84,20 @@ type Batcher interface {
 	AckAll(acks []Ack) error
 }
 
+// A Failer is a Store that can fail while nobody waits for it.
+type Failer interface {
+	// OnFailure sets the function that is told once why every write fails from now on; at once if they do already. f must
+	// not block and must not call the store.
+	OnFailure(f func(err error))
+}
+
+// A Staller is a Store whose writes come to a halt, without failing, while the disk has no room at all.
+type Staller interface {
+	// Stalled reports whether they do now, so that nobody begins what would have to wait. It asks the file system for its
+	// free space, which needs no disk.
+	Stalled() bool
+}
+
 // An Enqueue is one message for durable receivers.
 type Enqueue struct {
 	Message  *packet.Message

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -217,13 +218,13 @@ func TestLossesAreTold(t *testing.T) {
 		`msg="store is open" path=data sessions=2 queued=5 retained=0 bytes=`,
 		`level=WARN msg="messages lost from the store" client=first session=\S+ count=2 first=1 last=3 reason="chunk`,
 		`level=WARN msg="messages lost from the store" client=second session=\S+ count=1 first=3 last=3 reason="chunk`,
-		`level=WARN msg="what could not be read is kept" path=data/lost\+found files=`,
+		`level=WARN msg="what could not be read is kept" path=data/unreadable files=`,
 	} {
 		if found := regexp.MustCompile(want).FindAllString(told, -1); len(found) != 1 {
 			t.Errorf("%s: %d times in\n%s", want, len(found), told)
 		}
 	}
-	if n := strings.Count(told, "lost"); n != 3 { // nobody tells it a second time
+	if n := strings.Count(told, "lost"); n != 2 { // nobody tells it a second time
 		t.Errorf("%d words of losses in\n%s", n, told)
 	}
 	succeed(t, "", s.at(t, "tcp", "pub", "-t", "b", "-q", "1", "-m", "after")...)
@@ -232,7 +233,7 @@ func TestLossesAreTold(t *testing.T) {
 	if code != exitError || !regexp.MustCompile(`^penstock: other: unreadable places: \d+\n$`).MatchString(errs) {
 		t.Errorf("check: %d, %q", code, errs)
 	}
-	if !strings.Contains(out, `lost: client "first", session "`) || !strings.Contains(out, "\nkept: other/lost+found/") || strings.Contains(out, ": ok") {
+	if !strings.Contains(out, `lost: client "first", session "`) || !strings.Contains(out, "\nkept: other/unreadable/") || strings.Contains(out, ": ok") {
 		t.Errorf("check: %s", out)
 	}
 	succeed(t, "", "storage", "check", "other") // what is lost has been told, and is not there any more
@@ -294,6 +295,39 @@ func TestAFailedFsyncEndsTheBroker(t *testing.T) {
 	out := succeed(t, "", s.at(t, "tcp", "sub", "-t", "a", "-q", "2", "-i", "logger", "-c", "-W", "500ms")...)
 	if !strings.HasPrefix(out, "1\n2\n3\n") || !strings.HasSuffix(out, "end\n") {
 		t.Errorf("after the restart: %q", out)
+	}
+}
+
+// A store that fails while nobody waits for it, here when it notes that a client has left, ends an idle broker too.
+func TestAnIdleBrokerEndsWhenItsStoreFails(t *testing.T) {
+	var broken atomic.Bool
+	write := func() error {
+		if broken.Load() {
+			return errors.New("write 000001.vlog: input/output error")
+		}
+		return nil
+	}
+	s := start(t, source{flags: []configs.Flag{listenAt("tcp://127.0.0.1:0")}, faults: badger.Faults{BeforeCommit: write}})
+	ctx, leave := context.WithTimeout(t.Context(), 20*time.Second)
+	defer leave()
+	_, err := client.Subscribe(ctx, client.Options{
+		Endpoint: client.Endpoint{Scheme: "mqtt", Address: s.address["tcp"]}, Version: client.MQTT311, ClientID: "logger", Timeout: 20 * time.Second,
+	}, client.Subscription{
+		Filters: []client.Filter{{Filter: "a", QoS: 1}}, Handle: func(*client.Message) error { return nil },
+		Ready: func() { broken.Store(true); leave() },
+	})
+	if err != nil || !broken.Load() {
+		t.Fatal("the client did not come and go:", err)
+	}
+	select {
+	case err := <-s.result:
+		s.result <- err
+		want := "the store failed, and nothing was acknowledged since: storage: write 000001.vlog: input/output error"
+		if err == nil || oneLine(err) != want || exitCode(err) != exitError {
+			t.Errorf("exit code %d, %v\nwant 1, %s", exitCode(err), err, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the broker goes on")
 	}
 }
 

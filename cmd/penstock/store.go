@@ -95,6 +95,10 @@ func warnOfLosses(r badger.Report, log *slog.Logger) {
 			log.Warn("lost from the store", "reason", l.What)
 			continue
 		}
+		if l.Count == 0 {
+			log.Warn("messages may be lost from the store", "client", l.Client, "session", l.Session, "reason", l.What)
+			continue
+		}
 		log.Warn("messages lost from the store", "client", l.Client, "session", l.Session, "count", l.Count, "first", l.First, "last", l.Last,
 			"reason", l.What)
 	}

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -184,6 +185,26 @@ func TestQueueState(t *testing.T) {
 	}
 }
 
+// A record of a queue may mark as many numbers as the queue has had, however many that are, and no more.
+func TestMarksBound(t *testing.T) {
+	q := newQueue("a", 1)
+	const many = 20_000_000 // done behind one that is not
+	q.marks.floor, q.next = 5, 6+many
+	q.marks.fill(6, 6+many, storage.Done)
+	record := q.encodeState(1)
+	if len(record) > 100 {
+		t.Errorf("the record has %d bytes", len(record))
+	}
+	got := newQueue("a", 1)
+	if _, err := got.decodeState(record); err != nil || got.marks.get(5) != storage.Queued || got.marks.get(5+many) != storage.Done {
+		t.Errorf("%v; the first is %d, the last %d", err, got.marks.get(5), got.marks.get(5+many))
+	}
+	q.next = many / 2
+	if _, err := newQueue("a", 1).decodeState(q.encodeState(1)); err == nil {
+		t.Error("a record marks numbers that none had")
+	}
+}
+
 // seedVariable names the environment variable that repeats a random test.
 const seedVariable = "PENSTOCK_SEED"
 
@@ -219,6 +240,8 @@ func FuzzRecords(f *testing.F) {
 	} {
 		f.Add(seed[sealedBytes:])
 	}
+	f.Add(buildTable(1, nil))
+	f.Add((&manifest{levels: map[uint64]uint64{1: 0, 2: 6}}).encode())
 	f.Fuzz(func(t *testing.T, contents []byte) {
 		record := seal(append(make([]byte, sealedBytes), contents...))
 		decodeSession(record)
@@ -229,7 +252,14 @@ func FuzzRecords(f *testing.F) {
 		decodeHookRecord(record)
 		decodeAcks(record)
 		decodeJournal(record)
-		newQueue("a", 1).decodeState(record)
+		c := &cursor{rest: contents}
+		if c.uvarint(); c.uvarint() < 1<<20 { // as many numbers may be marked, which takes long if they are many
+			newQueue("a", 1).decodeState(record)
+		}
+		parseManifest(contents)
+		if blocks, _ := tableBlocks(contents); len(blocks) > 0 {
+			buildTable(1, blocks)
+		}
 		entrySize(contents)
 		var h head
 		if h.decode(record) != nil || h.length > len(contents) {
@@ -240,6 +270,65 @@ func FuzzRecords(f *testing.F) {
 			l.message(int32(i))
 		}
 	})
+}
+
+// A message for very many sessions, more than a head can list, is stored for each of them, all or none.
+func TestManyReceivers(t *testing.T) {
+	path := t.TempDir()
+	s := openForTest(t, Options{Path: path, Sync: SyncNever})
+	const count = 50_000
+	group := strings.Repeat("long/", 100)
+	e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: []byte("x")}}
+	var changes []storage.Change
+	for i := range count {
+		id := fmt.Sprint("session ", i)
+		changes = append(changes, storage.PutSession{Session: storage.Session{ID: id}})
+		e.To = append(e.To, storage.Entry{Session: id, QoS: 1, Group: group})
+	}
+	if _, err := s.Update(changes, nil); err != nil {
+		t.Fatal(err)
+	}
+	w := make(answer, 1)
+	if _, err := s.Enqueue(e, w); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-w; err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openForTest(t, Options{Path: path, Sync: SyncNever})
+	for i := 0; i < count; i += 997 {
+		n := 0
+		err := s.Read(fmt.Sprint("session ", i), 1, storage.ReadLimit{Entries: 9, Bytes: 99}, func(e storage.Entry, _ storage.Progress, m *packet.Message) bool {
+			n++
+			if e.Seq != 1 || e.Group != group || string(m.Payload) != "x" {
+				t.Errorf("session %d: %+v, payload %q", i, e, m.Payload)
+			}
+			return true
+		})
+		if err != nil || n != 1 {
+			t.Fatalf("session %d: %d messages, %v", i, n, err)
+		}
+	}
+	if st := s.Stats(); st.Queued != count || st.Chunks < 2 || st.Lost > 0 {
+		t.Errorf("%d queued in %d chunks, %d lost", st.Queued, st.Chunks, st.Lost)
+	}
+}
+
+// A will that does not fit a record is refused; the store goes on.
+func TestLargeWillIsRefused(t *testing.T) {
+	s := openForTest(t, Options{Path: t.TempDir()})
+	will := &storage.Will{Message: &packet.Message{Topic: "t", Properties: make([]byte, valueLogFileSize)}}
+	w := make(answer, 1)
+	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a", Will: will}}}, w); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a"}}}, w); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-w; err != nil {
+		t.Error(err)
+	}
 }
 
 // An fsync error that Badger only logs fails the write.
@@ -293,6 +382,52 @@ func TestDamagedHead(t *testing.T) {
 	s.Close()
 	if again := openForTest(t, Options{Path: path}).Report().Losses; len(again) > 0 {
 		t.Errorf("reported again: %v", again)
+	}
+}
+
+// A damaged checkpoint of a queue costs nothing that is still there, and what was acknowledged long ago is not taken for lost.
+func TestDamagedCheckpoint(t *testing.T) {
+	path := t.TempDir()
+	s := openForTest(t, Options{Path: path, Sync: SyncNever, tuning: restless})
+	mustUpdate(t, s, storage.PutSession{Session: storage.Session{ID: "a"}})
+	const count, done = 50, 30
+	for i := range count {
+		w := make(answer, 1)
+		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}, To: []storage.Entry{{Session: "a", QoS: 1}}}
+		if _, err := s.Enqueue(e, w); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-w; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seq := uint64(1); seq <= done; seq++ {
+		w := make(answer, 1)
+		if _, err := s.Ack(storage.Ack{Session: "a", Seq: seq, Progress: storage.Done}, w); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-w; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for s.Stats().Chunks > count-done { // until what is done is gone
+		mustUpdate(t, s, storage.PutCounters{Values: map[string]uint64{"n": 1}})
+	}
+	handle := s.sessions["a"].handle
+	s.Close()
+	s = openForTest(t, Options{Path: path, Sync: SyncNever})
+	if err := s.commitOnce([]record{{idKey(keyQueue, handle), bytes.Repeat([]byte{recordVersion}, 50)}}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openForTest(t, Options{Path: path})
+	for _, l := range s.Report().Losses {
+		if l.Count > 0 {
+			t.Errorf("lost: %v", l)
+		}
+	}
+	if st := s.Stats(); len(s.Report().Losses) == 0 || st.Queued < count-done {
+		t.Errorf("%d are queued, lost: %v", st.Queued, s.Report().Losses)
 	}
 }
 

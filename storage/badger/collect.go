@@ -96,7 +96,13 @@ func (s *Store) flush() (time.Duration, error) {
 	if err := s.commitOnce([]record{{[]byte{keyFlush}, []byte{recordVersion}}}); err != nil {
 		return 0, err
 	}
-	err := s.db.DropPrefix([]byte{keyFlush})
+	if err := s.markFlushing(); err != nil {
+		return 0, err
+	}
+	if err := s.db.DropPrefix([]byte{keyFlush}); err != nil {
+		return 0, err
+	}
+	err := errors.Join(syncFolder(s.folder), s.markOpen())
 	runtime.GC() // each table that was dropped is 10 MB of garbage, and the next flush may come before the next collection
 	return time.Since(begun), err
 }

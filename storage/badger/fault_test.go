@@ -103,6 +103,31 @@ func TestFailureIsFinal(t *testing.T) {
 	}
 }
 
+// A failure that nobody waits for is told all the same, once; and to whoever asks later.
+func TestFailureIsTold(t *testing.T) {
+	broken := errors.New("input/output error")
+	var fail atomic.Bool
+	s := open(t, badger.Options{Path: t.TempDir(), Faults: badger.Faults{AfterCommit: failing(&fail, broken)}})
+	told := make(chan error, 10)
+	s.OnFailure(func(err error) { told <- err })
+	fail.Store(true)
+	if _, err := s.Update([]storage.Change{storage.PutCounters{Values: map[string]uint64{"n": 1}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-told:
+		if !errors.Is(err, broken) {
+			t.Errorf("told %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing was told")
+	}
+	s.OnFailure(func(err error) { told <- err })
+	if err := <-told; !errors.Is(err, broken) || len(told) > 0 {
+		t.Errorf("told later %v, and %d more", err, len(told))
+	}
+}
+
 func failing(fail *atomic.Bool, err error) func() error {
 	return func() error {
 		if fail.Load() {
@@ -134,7 +159,37 @@ func TestFull(t *testing.T) {
 	if found := payloads(t, s, "a"); slices.Contains(found, "one") {
 		t.Errorf("found %q", found)
 	}
+	if s.Stalled() {
+		t.Error("stalled, though there is room for acknowledgements")
+	}
 	free.Store(1 << 30)
+	until(t, func() bool { return send(t, s, "again", "a") == nil })
+}
+
+// A disk that somebody else filled is noticed before anything is written: who asks hears of it, a new session and a new subscription
+// are refused at once, and nothing waits for room.
+func TestStalled(t *testing.T) {
+	var free atomic.Int64
+	free.Store(1 << 30)
+	s := open(t, badger.Options{Path: t.TempDir(), Reserve: 1 << 20, Faults: badger.Faults{
+		Free: func() (int64, error) { return free.Load(), nil },
+	}})
+	put(t, s, "a")
+	free.Store(200 << 10)
+	if !s.Stalled() {
+		t.Error("not stalled on a disk without room")
+	}
+	subscription := storage.PutSubscription{Subscription: storage.Subscription{Session: "a", Filter: "f"}}
+	if _, err := s.Update([]storage.Change{subscription}, newWaiter()); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("a new subscription: %v", err)
+	}
+	if n := s.Stats().Writes; n != 0 {
+		t.Errorf("%d writes wait", n)
+	}
+	free.Store(1 << 30)
+	if s.Stalled() {
+		t.Error("still stalled")
+	}
 	until(t, func() bool { return send(t, s, "again", "a") == nil })
 }
 

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
@@ -66,7 +67,7 @@ func (a *gathering) addEntry(q *queue, e *storage.Entry) {
 	a.queues[q.slot].last = e.Seq
 	a.entries = append(a.entries, gatheredEntry{entry: e, queue: int32(q.slot)})
 	a.messages[len(a.messages)-1].entries++
-	a.bytes += entryBytes
+	a.bytes += entryBytes + len(e.Group) + len(e.SubscriptionIDs)*binary.MaxVarintLen32
 }
 
 // patienceLocked is how long it is worth while to wait for acknowledgements now.

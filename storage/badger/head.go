@@ -63,6 +63,9 @@ const (
 // write touches one file.
 const inlineMax = 3 << 10
 
+// headMax is how many bytes of entries one message adds to a head, about: a head must fit a value.
+const headMax = 2 << 20
+
 // A builder gathers the messages of one chunk.
 type builder struct {
 	chunk     *chunk

@@ -3,7 +3,6 @@ package badger
 import (
 	"errors"
 	"os"
-	"path/filepath"
 )
 
 // salvageAlone salvages unless another process has the store open, which Badger's own lock finds out too late for that.
@@ -18,9 +17,6 @@ func (s *Store) salvageAlone() error {
 		return ErrInUse
 	case err != nil:
 		return err
-	}
-	if _, err := os.Stat(filepath.Join(s.options.Path, manifestFile)); err != nil {
-		return nil // a new store
 	}
 	return s.salvage()
 }

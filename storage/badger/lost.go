@@ -32,8 +32,11 @@ type Loss struct {
 
 // String is a line for a person.
 func (l Loss) String() string {
-	if l.Session == "" {
+	switch {
+	case l.Session == "":
 		return l.What
+	case l.Count == 0:
+		return fmt.Sprintf("client %q, session %q: %s", l.Client, l.Session, l.What)
 	}
 	if l.Hook != "" {
 		return fmt.Sprintf("queue %q of hook %q: %d messages lost, numbers %d to %d: %s", l.Client, l.Hook, l.Count, l.First, l.Last, l.What)
@@ -172,7 +175,7 @@ func (l *Loss) add(seq uint64) {
 }
 
 // asideFolder is where bytes are kept that could not be read.
-const asideFolder = "lost+found"
+const asideFolder = "unreadable"
 
 // keepAside writes what is under a key to a file of its own. What Badger cannot read itself is not there to keep.
 func (s *Store) keepAside(key []byte) {

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/penstockmq/penstock/storage"
 )
@@ -106,21 +107,22 @@ func (m *marks) appendTo(b []byte) []byte {
 	return b
 }
 
-// marksMax is the widest span of marks that a record may have, so that a bad one does not fill the memory.
-const marksMax = 1 << 26
+// marksMax is more than any span of marks or run of acknowledgements is: two bits each would fill the memory.
+const marksMax = 1 << 34
 
-// decodeMarks reads what appendTo wrote to the end of c.
-func decodeMarks(c *cursor) marks {
+// decodeMarks reads what appendTo wrote to the end of c. A record may say as much as the queue has had numbers, up to next, and no more; it
+// speaks of whole words.
+func decodeMarks(c *cursor, next uint64) marks {
 	m := marks{floor: c.uvarint()}
-	first := m.floor
-	for seq := first; len(c.rest) > 0; {
+	for seq := m.floor; len(c.rest) > 0; {
 		run := c.uvarint()
-		if run>>2 > marksMax || seq-first > marksMax {
+		end := seq + run>>2
+		if end < seq || end > next+marksPerWord || end-m.floor > marksMax {
 			c.fail()
 			return m
 		}
-		end := seq + run>>2
 		if p := storage.Progress(run & 3); p != storage.Queued {
+			m.words = slices.Grow(m.words, int((end-m.base())/marksPerWord)+1-len(m.words))
 			m.fill(seq, end, p)
 		}
 		seq = end

@@ -47,7 +47,7 @@ func open(options Options) (*Store, error) {
 		return nil, err
 	}
 	if err := s.recover(); err != nil {
-		s.db.Close()
+		err = errors.Join(err, s.closeBadger())
 		folder.Close()
 		return nil, err
 	}
@@ -97,7 +97,10 @@ func (s *Store) openBadger() error {
 		return err
 	}
 	s.db = db
-	return syncFolder(s.folder)
+	if err := errors.Join(syncFolder(s.folder), s.markOpen()); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	return nil
 }
 
 // checkFormat refuses a folder that is not ours or too new, and marks a new one.

@@ -135,7 +135,7 @@ func (q *queue) decodeState(record []byte) (as uint64, err error) {
 	for range c.count(1) {
 		q.receive(uint16(c.uvarint()), true)
 	}
-	q.marks = decodeMarks(c)
+	q.marks = decodeMarks(c, q.next)
 	return as, c.end()
 }
 

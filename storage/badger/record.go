@@ -2,7 +2,10 @@ package badger
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
+
+	"github.com/penstockmq/penstock/storage"
 )
 
 // recordVersion is the first byte of every record. A reader refuses what it does not know.
@@ -37,6 +40,17 @@ func unseal(record []byte) ([]byte, error) {
 		return nil, errChecksum
 	}
 	return record[sealedBytes:], nil
+}
+
+// checkSizes refuses a change whose record would not fit a value. The largest part of a session is its will, whose properties
+// are only bounded by limits.max_packet_size; what else can be large is written in parts.
+func checkSizes(changes []storage.Change) error {
+	for _, c := range changes {
+		if p, is := c.(storage.PutSession); is && p.Session.Will != nil && p.Session.Will.Message.Size() > partBytes {
+			return fmt.Errorf("session %q: a will of %d bytes: %w", p.Session.ID, p.Session.Will.Message.Size(), storage.ErrFull)
+		}
+	}
+	return nil
 }
 
 func appendText(b []byte, text string) []byte {

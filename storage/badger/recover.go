@@ -25,7 +25,8 @@ type recovery struct {
 	chunks []*chunk
 	bodies map[uint64]bool // ids to which body records may belong
 	stale  [][]byte        // keys of records that belong to nothing
-	nobody map[uint64]int  // handles of sessions whose record is lost, and their entries
+	nobody map[uint64]int  // handles of sessions whose record is not whole, and their entries
+	others int             // entries of sessions without a record: they have ended, unless records are lost
 }
 
 // recover builds the index from disk. It reads no body but those it verifies.
@@ -207,6 +208,8 @@ func (r *recovery) entry(c *chunk, h *head, e *headEntry) {
 	if q == nil {
 		if _, lost := r.nobody[h.queues[e.queue]]; lost {
 			r.nobody[h.queues[e.queue]] += len(messages)
+		} else {
+			r.others += len(messages)
 		}
 		return
 	}
@@ -253,9 +256,16 @@ func (r *recovery) retainedPlace(_, value []byte) error {
 
 // join orders what each queue has, and finds the numbers that are nowhere although nobody was done with them.
 func (r *recovery) join() {
+	damaged := len(r.report.Losses) > 0
+	if damaged && r.others > 0 {
+		r.lostLocked(Loss{Count: r.others, What: fmt.Sprintf("up to %d messages of sessions that are lost, or had ended", r.others)})
+	}
 	for _, q := range r.handles {
 		spans := r.spans[q]
 		slices.SortFunc(spans, func(a, b run) int { return cmp.Compare(a.first, b.first) })
+		if _, known := r.as[q]; damaged && !known && len(spans) > 0 {
+			r.unsure(q, spans[0].first)
+		}
 		missing := Loss{Session: q.id, What: "no chunk has them"}
 		seq := q.marks.floor
 		for _, span := range spans {
@@ -278,6 +288,18 @@ func (r *recovery) join() {
 		r.lostLocked(Loss{Count: count, What: fmt.Sprintf("session %x, whose record is lost, had up to %d messages", handle, count)})
 	}
 	slices.SortFunc(r.dirty, func(a, b *queue) int { return cmp.Compare(a.dirtySince, b.dirtySince) })
+}
+
+// unsure gives up the numbers of a queue below the first that is there. Its checkpoint may be what is lost, and with it
+// which of them were done.
+func (r *recovery) unsure(q *queue, first uint64) {
+	var l Loss
+	r.missing(q, &l, q.marks.floor, first)
+	if l.Count > 0 {
+		l.What = fmt.Sprintf("up to %d of its first messages, unless they were done: its checkpoint is lost", l.Count)
+		l.Session, l.Count = q.id, 0
+		r.lostLocked(l)
+	}
 }
 
 // missing makes Done what is not, of the numbers from one up to another.

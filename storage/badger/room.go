@@ -42,6 +42,39 @@ func (s *Store) lookAtRoom(now time.Time) {
 	s.setFull(free, used)
 }
 
+// Stalled implements storage.Staller.
+func (s *Store) Stalled() bool {
+	free, err := s.free()
+	if err != nil {
+		return false // an unknown room is tried
+	}
+	s.noteFree(free)
+	return free < s.options.Reserve/reserveLeft
+}
+
+// noteRoom looks whether the disk has become full since somebody looked last: an idle committer does not.
+func (s *Store) noteRoom() {
+	now, last := time.Now().UnixNano(), s.roomNoted.Load()
+	if now-last < int64(roomPeriod) || !s.roomNoted.CompareAndSwap(last, now) {
+		return
+	}
+	if free, err := s.free(); err == nil {
+		s.noteFree(free)
+	}
+}
+
+// noteFree makes the store full if there is too little room. That there is room again the committer finds.
+func (s *Store) noteFree(free int64) {
+	if free >= s.options.Reserve {
+		return
+	}
+	s.setFull(free, 0)
+	select {
+	case s.wake <- struct{}{}: // it may be asleep, and is to look again and again now
+	default:
+	}
+}
+
 // setFull changes with some distance between full and not, so that it does not flutter.
 func (s *Store) setFull(free, used int64) {
 	s.mu.Lock()

@@ -23,8 +23,17 @@ const (
 // salvage looks at Badger's logs before Badger does, which cuts them at the first byte it does not like: it keeps what
 // would be cut, and keeps Badger from cutting value logs at all, because behind one bad value there are good ones.
 func (s *Store) salvage() error {
+	if err := s.mend(); err != nil {
+		return err
+	}
+	if err := s.dropUseless(); err != nil {
+		return err
+	}
 	names, err := logNames(s.options.Path)
 	if err != nil {
+		return err
+	}
+	if err := s.checkLog(names); err != nil {
 		return err
 	}
 	var lastValues string
@@ -52,6 +61,30 @@ func (s *Store) salvage() error {
 		return nil
 	}
 	return s.addValues(lastValues)
+}
+
+// dropUseless removes files that Badger makes anew, if they are damaged: what they hold is not needed, but Badger does not open the folder
+// with them, or fails later. KEYREGISTRY has no keys, because nothing is encrypted; DISCARD has statistics.
+func (s *Store) dropUseless() error {
+	const discardBytes, registryLeast = 1 << 20, 16 + len("Hello Badger")
+	for name, wrong := range map[string]func(size int64) bool{
+		"DISCARD":     func(size int64) bool { return size != discardBytes },
+		"KEYREGISTRY": func(size int64) bool { return size < int64(registryLeast) },
+	} {
+		path := filepath.Join(s.options.Path, name)
+		info, err := os.Stat(path)
+		if errors.Is(err, os.ErrNotExist) || err == nil && !wrong(info.Size()) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.options.Log.Warn("storage: a damaged file was removed, which is made anew", "reason", name)
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // logNames lists the logs in their order.
@@ -99,6 +132,22 @@ func logEnd(data []byte) int {
 			return end
 		}
 		end += n
+	}
+}
+
+// eachLogKey calls f with the key of every whole entry of a log.
+func eachLogKey(data []byte, f func(key []byte)) {
+	for at := min(logHeader, len(data)); ; {
+		n := entrySize(data[at:])
+		if n == 0 {
+			return
+		}
+		c := &cursor{rest: data[at+2 : at+n]}
+		length := c.uvarint()
+		c.uvarint()
+		c.uvarint()
+		f(c.rest[:length])
+		at += n
 	}
 }
 

@@ -29,6 +29,8 @@ type Store struct {
 	fsyncs  atomic.Uint64
 	serving atomic.Bool // Open has returned
 
+	roomNoted atomic.Int64 // when somebody who writes looked at free space last, Unix nanoseconds
+
 	reading sync.RWMutex // held for reading while Badger is read, so that Close can wait
 
 	writing      sync.Mutex // held during a transaction; taken before mu; guards what follows
@@ -38,6 +40,7 @@ type Store struct {
 	moved  sync.Cond  // chunks that were chunkMoving are not any more
 	groups []*group   // waiting for the disk, the oldest first; the last is filled
 	notify func()
+	fatal  func(err error)
 	closed bool
 	failed error // a write failed: nothing is written after it
 	full   bool
@@ -102,6 +105,17 @@ func (s *Store) OnExpired(f func(session string, messages int, bytes int64)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.options.Expired = f
+}
+
+// OnFailure implements storage.Failer.
+func (s *Store) OnFailure(f func(err error)) {
+	s.mu.Lock()
+	s.fatal = f
+	err := s.failed
+	s.mu.Unlock()
+	if err != nil {
+		f(err)
+	}
 }
 
 // refuse says why a write cannot be accepted.
@@ -191,7 +205,7 @@ func (s *Store) Close() error {
 		s.options.Log.Warn("storage: left as after a crash", "err", err)
 		err = nil
 	} else {
-		err = s.db.Close()
+		err = s.closeBadger()
 	}
 	err = errors.Join(err, s.folder.Close())
 	s.mu.Lock()
@@ -209,8 +223,13 @@ func (s *Store) fail(err error) {
 	if first {
 		s.failed = err
 	}
+	fatal := s.fatal
 	s.mu.Unlock()
-	if first {
-		s.options.Log.Error("storage: a write failed; nothing is acknowledged any more", "err", err)
+	if !first {
+		return
+	}
+	s.options.Log.Error("storage: a write failed; nothing is acknowledged any more", "err", err)
+	if fatal != nil {
+		fatal(err)
 	}
 }

@@ -72,8 +72,9 @@ func (s *Store) idleLocked(now time.Time) time.Duration {
 
 // checkpointLocked writes the state of queues that changed, the oldest change first, so that what the log says of them can go.
 func (s *Store) checkpointLocked(g *group) {
-	n := min(len(s.dirty), tidyRecords)
-	for _, q := range s.dirty[:n] {
+	n := 0
+	for begun := g.bytes; n < min(len(s.dirty), tidyRecords) && g.bytes-begun < s.options.tuning.groupBytes; n++ {
+		q := s.dirty[n]
 		q.dirtySince = 0
 		if s.handles[q.handle] == q {
 			g.put(idKey(keyQueue, q.handle), q.encodeState(g.id))

@@ -67,7 +67,7 @@ func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) (urgent bool) {
 	}
 	urgent = e.Received != nil || e.Retain || len(e.Changes) > 0
 	var a *gathering
-	before := 0
+	before, alone := 0, 0
 	for i := range e.To {
 		to := &e.To[i]
 		to.Seq = 0
@@ -75,10 +75,15 @@ func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) (urgent bool) {
 		if q == nil {
 			continue
 		}
+		if a != nil && a.bytes-alone >= headMax { // a head cannot list them all: the rest gets the message from another chunk
+			g.bytes += a.bytes - before
+			a = nil
+		}
 		if a == nil {
 			a = s.gatherLocked(g)
 			before = a.bytes
 			a.addMessage(e.Message)
+			alone = a.bytes
 		}
 		to.Seq = q.append(a.chunk)
 		s.queued++
@@ -171,6 +176,12 @@ func (s *Store) ackLocked(g *group, q *queue, seq uint64, p storage.Progress) {
 
 // Update implements storage.Store. A change that belongs to a session without a record is ignored.
 func (s *Store) Update(changes []storage.Change, w storage.Waiter) (pending bool, err error) {
+	if err := checkSizes(changes); err != nil {
+		return false, err
+	}
+	if w != nil {
+		s.noteRoom()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuseLocked(s.needsRoomLocked(changes)); err != nil {

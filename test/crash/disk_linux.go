@@ -285,12 +285,15 @@ const changesMean = 4
 
 // newLuck draws one: in a third of cuts nothing more than promised is left.
 func newLuck(rng *rand.Rand) luck {
-	l := luck{rng: rng, torn: 0.2, names: rng.IntN(2) == 0}
+	l := luck{rng: rng}
 	switch rng.IntN(3) {
 	case 1:
 		l.pages = rng.Float64()
 	case 2:
 		l.pages = 1
+	}
+	if l.pages > 0 {
+		l.torn, l.names = 0.2, rng.IntN(2) == 0
 	}
 	return l
 }

@@ -52,8 +52,16 @@ type publication struct {
 	sends     int    // how often PUBLISH was sent
 	deletes   bool   // a retained message without payload
 	forbidden bool   // a will that was taken back by DISCONNECT
-	accepted  uint64 // incarnation of the broker that accepted a will's connection
-	left      uint64 // and the one that was there when it ended
+	accepted  uint64 // the start of the broker before a will's connection was asked for
+	left      uint64 // and the one before it ended
+}
+
+// origin says, of a will, between which starts of the broker its connection lived.
+func (p *publication) origin() string {
+	if p.accepted == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": a will of a connection accepted after start %d, which ended after start %d", p.accepted, p.left)
 }
 
 // add notes the next message, about to be sent, and returns its counter, from 1.
@@ -134,7 +142,8 @@ type life struct {
 type receipt struct {
 	stream  int
 	counter int
-	link    int // counts the client's connections
+	link    int    // counts the client's connections
+	start   uint64 // counts the broker's starts
 	id      uint16
 	qos     byte
 	dup     bool

@@ -53,7 +53,7 @@ func (s *subscriber) receive(in packets.Packet) error {
 	s.inbox.byID[a.id] = a
 	if identified {
 		s.session.receipts = append(s.session.receipts, receipt{
-			stream: a.stream, counter: a.counter, link: s.links, id: a.id, qos: a.qos,
+			stream: a.stream, counter: a.counter, link: s.links, start: s.r.incarnation.Load(), id: a.id, qos: a.qos,
 			dup: in.FixedHeader.Dup, retain: in.FixedHeader.Retain, repeat: repeat,
 		})
 		s.r.counts.received.Add(1)

@@ -68,14 +68,15 @@ func (r *run) newStream(s *stream) *stream {
 	return s
 }
 
-// publishEnd publishes the message that follows everything else, and wants it acknowledged.
-func (r *run) publishEnd() error {
-	c := r.newClient("end", 0)
+// publishAlone publishes a message with a client of its own and QoS 1, and wants it acknowledged.
+func (r *run) publishAlone(out *packet.Outgoing) error {
+	c := r.newClient("alone", 0)
 	defer c.drop()
+	out.QoS, out.ID = 1, 1
 	if _, _, err := c.connect(hello{clean: true, volatile: true}); err != nil {
 		return err
 	}
-	if err := c.link.write(packet.AppendPublish(nil, c.version, &packet.Outgoing{Topic: endTopic, QoS: 1, ID: 1})); err != nil {
+	if err := c.link.write(packet.AppendPublish(nil, c.version, out)); err != nil {
 		return err
 	}
 	ack, err := c.link.next()

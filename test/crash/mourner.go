@@ -16,8 +16,8 @@ type mourner struct {
 const (
 	mournerStayMax = 300 * time.Millisecond
 	mournerLeaves  = 0.3 // with DISCONNECT
-	// delaySlack covers the start of the broker, from which it may count.
-	delaySlack = 500 * time.Millisecond
+	// delaySlack is how much later than the client the broker may notice that it has gone.
+	delaySlack = 1500 * time.Millisecond
 )
 
 // run goes on until the run drains. Its last connection takes its will back.
@@ -51,11 +51,10 @@ func (m *mourner) run() {
 
 // connectWithWill connects with the next message of the stream as the will.
 func (m *mourner) connectWithWill() (counter int, ok bool) {
-	counter = m.stream.add(publication{span: span{begun: m.r.clock.now()}, sends: 1})
+	counter = m.stream.add(publication{span: span{begun: m.r.clock.now()}, sends: 1, accepted: m.r.incarnation.Load()})
 	_, _, err := m.connect(hello{will: &testament{
 		topic: m.stream.topic, payload: m.stream.payload(counter), qos: m.stream.qos, delay: m.delay,
 	}})
-	m.stream.change(counter, func(p *publication) { p.accepted = m.r.incarnation.Load() })
 	return counter, err == nil
 }
 
@@ -82,12 +81,15 @@ func (m *mourner) vanishAfterAWhile(counter int) {
 	m.pause(mournerStayMax)
 }
 
-// awaitDelay waits until one incarnation of the broker has lived for the delay: one that was ended before it knew that
+// awaitDelay waits until one incarnation of the broker has served for the delay: one that was ended before it knew that
 // the client had gone can only count from its next start. It reports false if that does not happen for a long time.
 func (m *mourner) awaitDelay() bool {
 	const tries = 5
 	for range tries {
-		incarnation := m.r.incarnation.Load()
+		kills, ok := m.r.lives() // not from the launch on: a start takes a while
+		if !ok {
+			return false
+		}
 		timer := time.NewTimer(time.Duration(m.delay)*time.Second + delaySlack)
 		select {
 		case <-timer.C:
@@ -95,7 +97,7 @@ func (m *mourner) awaitDelay() bool {
 			timer.Stop()
 			return false
 		}
-		if incarnation == m.r.incarnation.Load() {
+		if kills == m.r.counts.kills.Load() {
 			return true
 		}
 	}

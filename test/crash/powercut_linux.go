@@ -67,6 +67,7 @@ func watched(c *exec.Cmd, theirs *os.File) *exec.Cmd {
 
 // kill ends the broker and makes the folder that the next one finds.
 func (p *powercut) kill() error {
+	p.watch.killed.Store(true)
 	if err := p.process.kill(); err != nil {
 		return err
 	}

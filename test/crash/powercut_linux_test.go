@@ -23,7 +23,7 @@ func TestPowerCutWithoutSyncIsFound(t *testing.T) {
 	for _, sync := range []string{"interval", "never"} {
 		t.Run(sync, func(t *testing.T) {
 			n := seed(t)
-			f := fault{says: "storage.sync: " + sync, finds: []kind{kindLost}}
+			f := fault{says: "storage.sync: " + sync, finds: []kind{kindLost, kindSessionLost}}
 			f.judge(t, func() *run {
 				n++
 				return playPowercuts(t, sync, options{seed: n, kills: 1})

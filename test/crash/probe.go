@@ -82,13 +82,13 @@ func noteRetained(found map[string][]byte, p packets.Packet) (done bool, err err
 	return false, nil
 }
 
-// answer acknowledges a PUBLISH, so that the window stays open.
+// answer acknowledges a PUBLISH to a client of MQTT 5, so that the window stays open.
 func answer(p packets.Packet) []byte {
 	kind := packet.PUBACK
 	if p.FixedHeader.Qos == 2 {
 		kind = packet.PUBREC
 	}
-	return encodeAck(kind, packet.V5, p.PacketID)
+	return encodeAck(kind, packet.V5, p.PacketID) // without a reason code, as in MQTT 3.1.1
 }
 
 // judgeRetained compares a topic's retained message with what was published: it must be what the last acknowledged

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/penstockmq/penstock/broker/packet"
 )
 
 // A host starts a broker and ends it without warning, again and again, over the same data.
@@ -86,8 +88,8 @@ func play(o options) *run {
 	}
 	publishing := start(r.others)
 	subscribing := start(r.subscribers)
-	if r.killing() {
-		r.drain(publishing, subscribing)
+	if r.killing() && r.drain(publishing, subscribing) {
+		r.aftermath()
 	}
 	r.finish()
 	<-publishing
@@ -159,13 +161,25 @@ func (r *run) killing() bool {
 }
 
 func (r *run) kill() error {
+	r.door.shut()
+	r.counts.kills.Add(1) // before the kill: see lives
 	r.mu.Lock()
 	r.deaths = append(r.deaths, r.clock.now())
 	r.mu.Unlock()
-	err := r.host.kill()
-	r.door.shut()
-	r.counts.kills.Add(1)
-	return err
+	return r.host.kill()
+}
+
+// lives waits until the broker serves. Until the count of kills is another than the one returned, it goes on.
+func (r *run) lives() (kills int64, ok bool) {
+	for {
+		kills = r.counts.kills.Load()
+		if _, ok := r.door.wait(); !ok {
+			return 0, false
+		}
+		if kills == r.counts.kills.Load() {
+			return kills, true
+		}
+	}
 }
 
 // deathAfter is the moment just before the first kill after m; 0 if there was none.
@@ -206,39 +220,53 @@ func (r *run) wait(d time.Duration) bool {
 	}
 }
 
-// drain lets everything that is owed be delivered.
-func (r *run) drain(publishing, subscribing <-chan struct{}) {
+// drain lets everything that is owed be delivered. It reports whether that happened.
+func (r *run) drain(publishing, subscribing <-chan struct{}) bool {
 	close(r.draining)
 	for _, s := range r.subscribers {
 		if !r.await(s.ready, s.id+" does not get its subscriptions") {
-			return
+			return false
 		}
 	}
 	if !r.await(publishing, "not everything that was published is acknowledged") {
-		return
+		return false
 	}
-	if err := r.publishEnd(); err != nil {
+	if err := r.publishAlone(&packet.Outgoing{Topic: endTopic}); err != nil {
 		r.report(kindStalled, "the last message: %v", err)
-		return
+		return false
 	}
-	r.await(subscribing, "the last message did not reach every subscriber")
+	return r.await(subscribing, "the last message did not reach every subscriber")
 }
 
-// await waits for a channel to be closed and reports a stall if it is not.
+// quiet ends a wait for a broker from which nothing comes any more.
+const quiet = 20 * time.Second
+
+// await waits for a channel to be closed, as long as something comes to anybody. It reports a stall if nothing does.
 func (r *run) await(done <-chan struct{}, what string) bool {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		r.report(kindStalled, "%s\n%s", what, r.host.said())
-	case err := <-r.host.ended():
-		r.report(kindBroker, "it ended by itself: %v\n%s", err, r.host.said())
-	case <-r.over:
+	ticker := time.NewTicker(quiet)
+	defer ticker.Stop()
+	for heard := r.heard(); ; {
+		select {
+		case <-done:
+			return true
+		case <-ticker.C:
+			now := r.heard()
+			if now == heard {
+				r.report(kindStalled, "%s\n%s", what, r.host.said())
+				return false
+			}
+			heard = now
+		case err := <-r.host.ended():
+			r.report(kindBroker, "it ended by itself: %v\n%s", err, r.host.said())
+			return false
+		case <-r.over:
+			return false
+		}
 	}
-	return false
 }
+
+// heard grows with every message that came and every message that was acknowledged.
+func (r *run) heard() int64 { return r.counts.received.Load() + r.counts.acknowledged.Load() }
 
 // finish has every client stop where it is.
 func (r *run) finish() {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -23,6 +24,7 @@ type watch struct {
 	listener int // the filter's file descriptor
 	err      error
 	ended    chan struct{}
+	killed   atomic.Bool // the process has been killed, or is about to be
 }
 
 // watchVariable makes the test program start another under a watch.
@@ -158,7 +160,7 @@ func control(fd int, request uintptr, argument unsafe.Pointer) bool {
 }
 
 // hear tells the disk of a call. It reports whether the call is to be made: an fsync is not, it has been done.
-// An error of a process that has just been killed is none.
+// An error of a process that is being killed is none: it may be gone, or a zombie.
 func (w *watch) hear(c *call) (passOn bool, err error) {
 	switch c.number {
 	case unix.SYS_MSYNC:
@@ -172,10 +174,8 @@ func (w *watch) hear(c *call) (passOn bool, err error) {
 	default:
 		passOn, err = true, w.look()
 	}
-	if err != nil {
-		if _, gone := os.Stat(fmt.Sprintf("/proc/%d", c.thread)); gone != nil {
-			return passOn, nil
-		}
+	if err != nil && w.killed.Load() {
+		return passOn, nil
 	}
 	return passOn, err
 }

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/client"
 )
 
@@ -119,6 +121,44 @@ func TestNoRoomAtAll(t *testing.T) {
 	l.acked = append(l.acked, "patient")
 	until(t, "there is room again", func() bool { return l.send(t, b) == nil })
 	l.check(t, append(got, b.take(t, len(l.acked)-len(got))...))
+}
+
+// atOnce is much less than limits.connect_timeout, after which a client that nobody answers is let go.
+const atOnce = 5 * time.Second
+
+// On a disk without any room, filled by somebody else at once and before anything noticed, a client with a session that has to be
+// stored is refused at once, a known one and a new one alike; the others are served. When there is room again they are all let in.
+func TestConnectWithoutRoom(t *testing.T) {
+	d := newDisk(t)
+	b := mustServe(t, d.folder())
+	b.subscribeLogger(t)
+	l := ledger{qos: 1}
+	l.mustSend(t, b, 5)
+	d.leave(t, 0)
+	for _, version := range []byte{client.MQTT5, client.MQTT311, client.MQTT31} {
+		for _, id := range []string{"new", "logger"} {
+			o := b.options(version, id)
+			o.Clean, o.Timeout = false, atOnce
+			if version == client.MQTT5 {
+				o.SessionExpiry = 1000
+			}
+			want := packet.QuotaExceeded
+			if version != client.MQTT5 {
+				want = packet.ServerUnavailable
+			}
+			_, err := client.Publish(t.Context(), o, client.Publication{Message: client.Message{Topic: "live"}, Source: client.One(nil)})
+			if r := (*client.Refusal)(nil); !errors.As(err, &r) || r.Code != want {
+				t.Errorf("version %d, client %q: %v", version, id, err)
+			}
+		}
+	}
+	b.live(t)
+	if waiting := b.metric(t, "penstock_storage_waiting_writes"); waiting != 0 {
+		t.Errorf("%v writes wait for the disk", waiting)
+	}
+	d.clear(t)
+	l.check(t, b.take(t, 5))
+	until(t, "there is room for new messages", func() bool { return l.send(t, b) == nil })
 }
 
 // A broker on a disk without any room can be ended, and killed. It does not start there, and says why; and when it does, everything that
