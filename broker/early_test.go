@@ -105,3 +105,87 @@ func TestEarlyAndRefused(t *testing.T) {
 		}
 	})
 }
+
+// A skipper is a storage.Batcher whose numbers are skipped by messages that nobody gets.
+type skipper struct{ *memory.Store }
+
+// EnqueueAll implements storage.Batcher.
+func (s skipper) EnqueueAll(batch []*storage.Enqueue, _ storage.Waiter) (pending bool, err error) {
+	for _, e := range batch {
+		if _, err := s.Enqueue(e, nil); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// AckAll implements storage.Batcher.
+func (s skipper) AckAll(acks []storage.Ack) error {
+	for _, a := range acks {
+		if _, err := s.Ack(a, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Skip implements storage.Batcher.
+func (s skipper) Skip(sessions []string, n int, _ storage.Waiter) (pending bool, err error) {
+	for range n {
+		e := &storage.Enqueue{Message: new(packet.Message)}
+		for _, id := range sessions {
+			e.To = append(e.To, storage.Entry{Session: id, QoS: 1})
+		}
+		if _, err := s.Enqueue(e, nil); err != nil {
+			return false, err
+		}
+		for _, to := range e.To {
+			if _, err := s.Ack(storage.Ack{Session: to.Session, Seq: to.Seq, Progress: storage.Done}, nil); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// After a crash a client that was connected may acknowledge what it had early and the broker no longer knows: that must not
+// be taken for the acknowledgement of another message. Who was away had nothing early.
+func TestLateAckAfterCrash(t *testing.T) {
+	for name, queued := range map[string]bool{"empty": false, "with a message": true} {
+		t.Run(name, func(t *testing.T) {
+			eachVersion(t, func(t *testing.T, v packet.Version) {
+				disk := memory.New()
+				crashed := start(t, setup{store: skipper{disk}})
+				to := connected(t, crashed, v, hello{id: "to", resume: true, expiry: 1000})
+				to.subscribe(1, "a")
+				away := connected(t, crashed, v, hello{id: "away", resume: true, expiry: 1000})
+				away.subscribe(1, "a")
+				away.disconnect()
+				away.wantClosed()
+				first := uint16(1)
+				if queued {
+					connected(t, crashed, v, hello{id: "from"}).ask(1, 1, "a", "old")
+					to.wantMessage("a", "old")
+					first++
+				}
+				b := start(t, setup{store: skipper{disk.Reopen()}})
+				again := connected(t, b, v, hello{id: "to", resume: true, expiry: 1000})
+				if queued {
+					again.wantMessage("a", "old")
+					again.ack(packet.PUBACK, 1)
+				}
+				connected(t, b, v, hello{id: "from"}).ask(1, 1, "a", "new")
+				if got := again.wantMessage("a", "new"); got.PacketID != first+storage.SkipAfterCrash {
+					t.Errorf("packet identifier %d of a client that was connected", got.PacketID)
+				}
+				away = connected(t, b, v, hello{id: "away", resume: true, expiry: 1000})
+				if queued {
+					away.wantMessage("a", "old")
+				}
+				if got := away.wantMessage("a", "new"); got.PacketID != first {
+					t.Errorf("packet identifier %d of a client that was away", got.PacketID)
+				}
+			})
+		})
+	}
+}

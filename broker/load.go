@@ -19,12 +19,17 @@ type loader struct {
 	// ended are sessions whose client has a newer one: the broker stopped before it had handed their messages
 	// over.
 	ended map[string]*liveSession
+	// connected are the keys of sessions whose clients were connected when the broker ended without a word.
+	connected []string
 }
 
 // load reads the store. Nothing else runs yet.
 func (b *Broker) load() (*loader, error) {
 	l := &loader{b: b, now: time.Now(), ended: make(map[string]*liveSession)}
-	return l, b.store.Load(l)
+	if err := b.store.Load(l); err != nil {
+		return nil, err
+	}
+	return l, l.skip()
 }
 
 // goOn sets the clocks of the loaded sessions going. The hooks have started: they hear at once of sessions
@@ -63,6 +68,34 @@ func (l *loader) Session(rec storage.Session) error {
 	}
 	l.b.sessions.addLocked(s)
 	l.sessions = append(l.sessions, &rec)
+	if rec.Disconnected == 0 {
+		l.connected = append(l.connected, rec.ID)
+	}
+	return nil
+}
+
+// skip leaves out the numbers of messages that clients may have had early, before the crash, and that are not written: an
+// acknowledgement of one of them that comes now must not be taken for that of another message.
+func (l *loader) skip() error {
+	if l.b.batcher == nil || len(l.connected) == 0 {
+		return nil
+	}
+	stored := make(chan error, 1)
+	pending, err := l.b.batcher.Skip(l.connected, storage.SkipAfterCrash, waiter(func(err error) { stored <- err }))
+	if pending {
+		err = <-stored
+	}
+	if err != nil {
+		return fmt.Errorf("skip numbers: %w", err)
+	}
+	for _, key := range l.connected {
+		if s := l.b.sessions.byKey[key]; s != nil {
+			s.backlog.next += storage.SkipAfterCrash
+			if s.backlog.deliveries == 0 {
+				s.out.Skip(s.backlog.next)
+			}
+		}
+	}
 	return nil
 }
 

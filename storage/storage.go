@@ -82,6 +82,9 @@ type Batcher interface {
 	EnqueueAll(batch []*Enqueue, w Waiter) (pending bool, err error)
 	// AckAll is Ack for several, and nobody waits.
 	AckAll(acks []Ack) error
+	// Skip leaves out the next n numbers of queues, at most 1<<16: no message will have them. After a crash the numbers of messages that were handed over and
+	// not written would be given again; fewer than SkipAfterCrash were.
+	Skip(sessions []string, n int, w Waiter) (pending bool, err error)
 }
 
 // A Failer is a Store that can fail while nobody waits for it.
@@ -97,6 +100,9 @@ type Staller interface {
 	// free space, which needs no disk.
 	Stalled() bool
 }
+
+// SkipAfterCrash is more than the numbers of a queue that a Batcher gives without writing something of them.
+const SkipAfterCrash = 16 << 10
 
 // An Enqueue is one message for durable receivers.
 type Enqueue struct {

@@ -189,8 +189,12 @@ func (s *Store) prepareLocked(g *group, now time.Time) bool {
 	return !g.empty()
 }
 
-// carriedMax bounds what is carried.
-const carriedMax = 1 << 14
+// carriedMax bounds what is carried, and carriedNumbers what is carried of one queue: after a crash these numbers are given again, but
+// for those that are skipped (storage.SkipAfterCrash).
+const (
+	carriedMax     = 1 << 14
+	carriedNumbers = 1 << 10
+)
 
 // carryLocked leaves what a group says of numbers to the next one. What was never written can wait for ever; else a crash would
 // lose more acknowledgements the longer it waits.
@@ -206,7 +210,9 @@ func (s *Store) carryLocked(g *group, now time.Time) {
 		}
 		if at := q.carried - 1; at >= 0 && at < len(s.carried) {
 			if last := &s.carried[at]; last.handle == a.handle && last.progress == a.progress && last.first+last.count == a.first {
-				last.count += a.count
+				if last.count += a.count; last.count >= carriedNumbers {
+					s.carriedDue = now
+				}
 				continue
 			}
 		}

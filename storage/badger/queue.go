@@ -91,6 +91,17 @@ func (q *queue) append(c *chunk) uint64 {
 	return seq
 }
 
+// skip makes the next n numbers Done.
+func (q *queue) skip(n uint64) {
+	first := q.next
+	q.next += n
+	if q.marks.floor == first {
+		q.marks = marks{floor: q.next}
+		return
+	}
+	q.marks.fill(first, q.next, storage.Done)
+}
+
 // find is the index of the first run that ends at seq or later.
 func (q *queue) find(seq uint64) int {
 	if len(q.runs) > 0 && q.runs[0].last >= seq {

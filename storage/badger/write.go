@@ -140,6 +140,27 @@ func (s *Store) AckAll(acks []storage.Ack) error {
 	return nil
 }
 
+// Skip implements storage.Batcher. It writes a checkpoint of each queue.
+func (s *Store) Skip(sessions []string, n int, w storage.Waiter) (pending bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuseLocked(false); err != nil {
+		return false, err
+	}
+	g := s.openLocked()
+	before := g.bytes
+	for _, id := range sessions {
+		q := s.sessions[id]
+		if q == nil {
+			continue
+		}
+		q.skip(uint64(n))
+		g.put(idKey(keyQueue, q.handle), q.encodeState(g.id))
+	}
+	s.addedLocked(g, before, w)
+	return true, nil
+}
+
 // noteLocked takes an acknowledgement that nobody waits for.
 func (s *Store) noteLocked(q *queue, a storage.Ack) {
 	if a.Progress == storage.Done && s.doneEarlyLocked(q, a.Seq) {

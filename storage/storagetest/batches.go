@@ -74,3 +74,27 @@ func testBatchDoneEarly(s *subject) {
 	equal(s.T, "queue", found.payloads("a"), want)
 	equal(s.T, "next number", found.next["a"], uint64(3*count+1))
 }
+
+// testSkip: a queue goes on behind the numbers that were skipped, whether something was in it or not, and nothing is missing
+// after that.
+func testSkip(s *subject) {
+	b, ok := s.store.(storage.Batcher)
+	if !ok {
+		s.Skip("no Batcher")
+	}
+	s.sessions("a", "b", "c")
+	s.send("1", "a")
+	w := newWaiter()
+	pending, err := b.Skip([]string{"a", "b", "unknown"}, storage.SkipAfterCrash, w)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := s.result(w, pending, nil); err != nil {
+		s.Fatal(err)
+	}
+	equal(s.T, "numbers", s.send("2", "a", "b", "c"), []uint64{2 + storage.SkipAfterCrash, 1 + storage.SkipAfterCrash, 1})
+	found := s.reopen()
+	equal(s.T, "queue", found.payloads("a"), []string{"1", "2"})
+	equal(s.T, "queue", found.payloads("b"), []string{"2"})
+	equal(s.T, "next number", found.next["a"], uint64(3+storage.SkipAfterCrash))
+}

@@ -65,3 +65,13 @@ func (n *Numbered) AckAll(acks []storage.Ack) error {
 	}
 	return nil
 }
+
+// Skip implements storage.Batcher. The inner Store must have no queue yet.
+func (n *Numbered) Skip(sessions []string, numbers int, w storage.Waiter) (pending bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range sessions {
+		n.last[id] += uint64(numbers)
+	}
+	return n.Update(nil, w)
+}

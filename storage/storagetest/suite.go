@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"Enqueue writes message, received identifier and retained message together", testAtomicEnqueue},
 		{"a batch is numbered at once", testBatch},
 		{"what is acknowledged before it is written never comes back", testBatchDoneEarly},
+		{"numbers that are skipped are nobody's", testSkip},
 		{"a message for a session without a record leaves nothing behind", testNoSession},
 		{"hook records are replaced by hook and key, whatever their size", testHookRecords},
 		{"a queue of a hook is a queue", testHookQueue},
