@@ -47,6 +47,8 @@ const (
 	lateMax       = 900 * time.Millisecond
 	retryAfterMax = 300 * time.Millisecond
 	forgotten     = time.Hour
+
+	poisoned = 41 // one in so many messages of a publisher is refused by almost everybody
 )
 
 // run goes on until the run is over.
@@ -224,7 +226,11 @@ func (m *member) decide(h *handout) {
 	if m.r.isDraining() {
 		return
 	}
-	if m.version == packet.V5 && m.chance(memberRefuses) {
+	refuses := memberRefuses
+	if h.counter%poisoned == 0 {
+		refuses = 0.9
+	}
+	if m.version == packet.V5 && m.chance(refuses) {
 		if h.refuse = true; m.chance(0.5) {
 			h.retryAfter = time.Duration(m.rng.Int64N(int64(retryAfterMax)))
 		}
