@@ -73,7 +73,8 @@ func (l *ledger) settledAt(hs []*handout) (at time.Time) {
 }
 
 // judgeFailures wants the count of a message's failures never to go back, once something that was published after somebody saw the count
-// was acknowledged: so much is on disk.
+// was acknowledged: so much is on disk. With the acknowledgement of a member the count is forgotten, even if the message comes back because
+// that was not on disk.
 func (l *ledger) judgeFailures() {
 	stored := l.run.storedAfter()
 	for number, hs := range l.byNumber {
@@ -81,15 +82,19 @@ func (l *ledger) judgeFailures() {
 			if most := l.outlet.MaxAttempts; most > 0 && h.failures >= most {
 				l.report(kindFailures, "number %d was handed out after %d failures, at most %d are allowed", number, h.failures, most)
 			}
-			if h.failures == 0 {
-				continue
+			if surely := stored(h.at); surely != 0 && h.failures > 0 {
+				l.judgeCount(h, surely, hs[i+1:], hs)
 			}
-			surely := stored(h.at)
-			for _, later := range hs[i+1:] {
-				if surely != 0 && later.linked > surely && later.failures < h.failures {
-					l.report(kindFailures, "number %d, %s, had failed %d times, and then %d times", number, l.name(h.message()), h.failures, later.failures)
-				}
-			}
+		}
+	}
+}
+
+// judgeCount compares a count of failures, which was on disk at a moment, with those that came later.
+func (l *ledger) judgeCount(h *handout, stored moment, later, all []*handout) {
+	for _, next := range later {
+		forgotten := slices.ContainsFunc(all, func(a *handout) bool { return a.acked() && a.answered.Before(next.clock) })
+		if !forgotten && next.linked > stored && next.failures < h.failures {
+			l.report(kindFailures, "number %d, %s, had failed %d times, and then %d times", h.number, l.name(h.message()), h.failures, next.failures)
 		}
 	}
 }
@@ -117,7 +122,8 @@ func (r *channelRun) storedAfter() func(moment) moment {
 	}
 }
 
-// judgeRetries wants a message that was refused not to come before its time, where it cannot have timed out.
+// judgeRetries wants a message that was refused not to come before its time, where it cannot have timed out. That the broker read the refusal
+// must be known: a member may read a message long after its connection is gone, and refuse it in vain.
 func (l *ledger) judgeRetries() {
 	if l.outlet.AckTimeout < forgotten {
 		return
@@ -125,7 +131,7 @@ func (l *ledger) judgeRetries() {
 	for number, hs := range l.byNumber {
 		for i, h := range hs[:len(hs)-1] {
 			next := hs[i+1]
-			if !h.refuse || h.answered.IsZero() || next.failures != h.failures+1 {
+			if !h.refuse || h.confirmed == 0 || next.failures != h.failures+1 {
 				continue
 			}
 			delay := h.retryAfter.Truncate(time.Millisecond)
