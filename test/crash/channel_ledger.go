@@ -168,7 +168,7 @@ func (l *ledger) judgeReturns() {
 				continue
 			}
 			for _, h := range hs[i+1:] {
-				if h.start == acked.start && h.linked > acked.confirmed {
+				if h.linked > acked.confirmed && h.linked < l.run.deathAfter(acked.linked) {
 					l.report(kindTwice, "number %d, %s, was handed to %s after %s had acknowledged it", number, l.name(h.message()), h.member.id, acked.member.id)
 				}
 			}

@@ -165,7 +165,7 @@ func (m *member) take(in packets.Packet) error {
 // receive takes a PUBLISH and decides what is to become of it.
 func (m *member) receive(in packets.Packet) error {
 	h := &handout{
-		member: m, start: m.r.incarnation.Load(), linked: m.linked, at: m.r.clock.now(), clock: time.Now(),
+		member: m, linked: m.linked, at: m.r.clock.now(), clock: time.Now(),
 		id: in.PacketID, qos: in.FixedHeader.Qos,
 	}
 	if !m.read(in, h) {

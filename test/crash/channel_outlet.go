@@ -84,7 +84,6 @@ type handout struct {
 	counter    int
 	deliveries int // before this one
 	failures   int
-	start      uint64 // counts the broker's starts
 	linked     moment // just before the member's connection was asked for
 	at         moment
 	clock      time.Time

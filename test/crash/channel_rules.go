@@ -73,7 +73,7 @@ func (l *ledger) settledAt(hs []*handout) (at time.Time) {
 }
 
 // judgeFailures wants the count of a message's failures never to go back, once something that was published after somebody saw the count
-// was acknowledged: so much is on disk. With the acknowledgement of a member the count is forgotten, even if the message comes back because
+// was acknowledged by the same broker: so much is on disk. With the acknowledgement of a member the count is forgotten, even if the message comes back because
 // that was not on disk.
 func (l *ledger) judgeFailures() {
 	stored := l.run.storedAfter()
@@ -82,7 +82,7 @@ func (l *ledger) judgeFailures() {
 			if most := l.outlet.MaxAttempts; most > 0 && h.failures >= most {
 				l.report(kindFailures, "number %d was handed out after %d failures, at most %d are allowed", number, h.failures, most)
 			}
-			if surely := stored(h.at); surely != 0 && h.failures > 0 {
+			if surely := stored(h.at); surely != 0 && surely < l.run.deathAfter(h.linked) && h.failures > 0 {
 				l.judgeCount(h, surely, hs[i+1:], hs)
 			}
 		}

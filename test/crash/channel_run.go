@@ -3,6 +3,7 @@ package crash
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +23,28 @@ type channelRun struct {
 	modern   []bool // by stream: its author speaks MQTT 5
 	delayed  []bool // by stream: its messages are published with a delay
 
-	mu   sync.Mutex // guards sent
-	sent map[[2]int]time.Time
+	mu     sync.Mutex // guards what follows
+	sent   map[[2]int]time.Time
+	deaths []moment // just before each end of the broker
+}
+
+// An obituary is a host that notes when it ends the broker.
+type obituary struct {
+	host
+	r *channelRun
+}
+
+func (o *obituary) kill() error {
+	o.r.mu.Lock()
+	o.r.deaths = append(o.r.deaths, o.r.clock.now())
+	o.r.mu.Unlock()
+	return o.host.kill()
+}
+
+// deathAfter is when the broker was ended to which a connection was made at a moment.
+func (r *channelRun) deathAfter(linked moment) moment {
+	i, _ := slices.BinarySearch(r.deaths, linked)
+	return r.deaths[i] // there is one: a run ends with it
 }
 
 const (
@@ -39,6 +60,7 @@ func newChannelRun(o options) *channelRun {
 		},
 		outlets: outletsOnTrial(), sent: make(map[[2]int]time.Time),
 	}
+	r.host = &obituary{host: o.host, r: r}
 	for i := range authorCount {
 		r.addAuthor(i)
 	}
