@@ -21,7 +21,7 @@ func (c *stage) serve() {
 	config := "listeners:\n  - {name: tcp, type: tcp, address: \"127.0.0.1:0\"}\nstorage: {path: " + c.path("data") + "}\nadmin: {address: \"\"}\n" +
 		"sys: {interval: 200ms}\nchannels:\n"
 	for _, channel := range channels {
-		config += "  - {name: " + channel + ", filter: " + topic + ", ack_timeout: 1h}\n" // only a death may have a message delivered twice
+		config += "  - {name: " + channel + ", filter: " + topic + ", ack_timeout: 1h, max_in_flight_per_member: 1000}\n" // only a death may have a message delivered twice
 	}
 	if err := os.WriteFile(c.path("penstock.yaml"), []byte(config), 0o600); err != nil {
 		c.Fatal(err)

@@ -64,7 +64,7 @@ func (c *stage) judge(channel string, count int) (copies int) {
 				c.Fatalf("%s: %d was never published", l.name, n)
 			}
 			taken[n]++
-			if l.died && i >= len(l.taken)-window {
+			if l.died && i >= len(l.taken)-windows[channel] {
 				spare[n]++
 			}
 		}
