@@ -44,7 +44,7 @@ var channels = []string{"metrics", "spam", archive}
 // Of a million messages on one topic every channel gets each, whatever happens to the workers.
 func TestClicks(t *testing.T) {
 	t.Parallel()
-	count := number(t, "CLICKS", 8000)
+	count := number(t, "CLICKS", 20_000)
 	c := &stage{T: t, rng: rand.New(rand.NewPCG(seed(t), 0)), program: build(t), folder: t.TempDir(), died: map[string]bool{}}
 	c.serve()
 	for _, channel := range channels {
@@ -57,8 +57,11 @@ func TestClicks(t *testing.T) {
 	c.emptied(true)
 	c.dismiss()
 	for _, channel := range channels {
-		copies := c.judge(channel, count)
-		t.Logf("%s: %d messages, none missing, %d twice after %d kills of workers", channel, count, copies, kills[channel])
+		copies, wrong := judge(c.lives(channel), windows[channel], count)
+		for _, w := range wrong {
+			t.Errorf("%s: %s", channel, w)
+		}
+		t.Logf("%s: %d messages, %d missing or wrong, %d twice after %d kills of workers", channel, count, len(wrong), copies, kills[channel])
 	}
 }
 

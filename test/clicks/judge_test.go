@@ -1,11 +1,13 @@
 package clicks
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 )
 
 // A life is what one worker took down, in order.
@@ -54,17 +56,17 @@ func (c *stage) lives(channel string) (lives []*life) {
 	return lives
 }
 
-// judge wants every message in a channel's journals, twice only if it was among what a worker had in flight when it was killed.
-func (c *stage) judge(channel string, count int) (copies int) {
-	c.Helper()
+// judge wants every message to be taken down, twice only if it was among what a worker had in flight when it was killed.
+func judge(lives []*life, window, count int) (copies int, wrong []string) {
 	taken, spare := make([]int, count+1), make([]int, count+1)
-	for _, l := range c.lives(channel) {
+	for _, l := range lives {
 		for i, n := range l.taken {
 			if n < 1 || n > count {
-				c.Fatalf("%s: %d was never published", l.name, n)
+				wrong = append(wrong, fmt.Sprintf("%s took %d, which was never published", l.name, n))
+				continue
 			}
 			taken[n]++
-			if l.died && i >= len(l.taken)-windows[channel] {
+			if l.died && i >= len(l.taken)-window {
 				spare[n]++
 			}
 		}
@@ -72,11 +74,32 @@ func (c *stage) judge(channel string, count int) (copies int) {
 	for n := 1; n <= count; n++ {
 		switch {
 		case taken[n] == 0:
-			c.Errorf("%s: %d is missing", channel, n)
+			wrong = append(wrong, fmt.Sprint(n, " is missing"))
 		case taken[n]-1 > spare[n]:
-			c.Errorf("%s: %d was taken %d times, and %d times by one who died with it", channel, n, taken[n], spare[n])
+			wrong = append(wrong, fmt.Sprintf("%d was taken %d times, and %d times by one who died with it", n, taken[n], spare[n]))
 		}
-		copies += taken[n] - 1
+		copies += max(0, taken[n]-1)
 	}
-	return copies
+	return copies, wrong
+}
+
+// What is missing, what came twice without a death and what nobody published is found; what a worker died with is not.
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		lives  []*life
+		copies int
+		wrong  int
+	}{
+		{"shared", []*life{{taken: []int{1, 4}}, {taken: []int{2, 3}}}, 0, 0},
+		{"died with one", []*life{{taken: []int{1, 4, 2}, died: true}, {taken: []int{3, 2}}}, 1, 0},
+		{"came again after more than the window", []*life{{taken: []int{2, 1, 4}, died: true}, {taken: []int{3, 2}}}, 1, 1},
+		{"came again, nobody died", []*life{{taken: []int{1, 4, 2}}, {taken: []int{3, 2}}}, 1, 1},
+		{"missing", []*life{{taken: []int{1, 2, 4}}}, 0, 1},
+		{"never published", []*life{{taken: []int{1, 2, 3, 4, 5}}}, 0, 1},
+	} {
+		if copies, wrong := judge(c.lives, 2, 4); copies != c.copies || len(wrong) != c.wrong {
+			t.Errorf("%s: %d copies and %v, want %d and %d findings", c.name, copies, wrong, c.copies, c.wrong)
+		}
+	}
 }
