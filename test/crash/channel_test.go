@@ -11,13 +11,20 @@ import (
 // refuse and forget messages, and an operator pauses channels.
 func TestChannelKill(t *testing.T) {
 	t.Parallel()
-	kills := number(t, "CHANNEL_KILLS", 6)
+	channelRounds(t, number(t, "CHANNEL_KILLS", 6), func(t *testing.T, _ uint64) host {
+		return newProcess(channelCommand(t.TempDir(), "none"))
+	})
+}
+
+// channelRounds splits many kills into runs with a seed each.
+func channelRounds(t *testing.T, kills int, newHost func(t *testing.T, seed uint64) host) {
+	t.Helper()
 	first := seed(t)
 	for done := 0; done < kills; done += runMax {
 		n := min(runMax, kills-done)
 		t.Run(fmt.Sprintf("%d-%d", done+1, done+n), func(t *testing.T) {
-			h := newProcess(channelCommand(t.TempDir(), "none"))
-			judgeChannels(t, playChannels(options{host: h, seed: first + uint64(done), kills: n, pause: pause}))
+			seed := first + uint64(done)
+			judgeChannels(t, playChannels(options{host: newHost(t, seed), seed: seed, kills: n, pause: pause}))
 		})
 	}
 }
