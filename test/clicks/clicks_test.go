@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -83,7 +84,27 @@ type worker struct {
 	*exec.Cmd
 	channel string
 	journal string // what the names of its files begin with
-	log     bytes.Buffer
+	log     log
+}
+
+// A log is what a process says.
+type log struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// String is all that was said.
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func (c *stage) path(name string) string { return filepath.Join(c.folder, name) }
@@ -111,7 +132,7 @@ func (c *stage) hire(channel string) {
 	w := &worker{channel: channel, journal: channel + "." + id}
 	if channel == archive {
 		w.Cmd = exec.Command(c.program, "archive", "--url", "mqtt://"+c.address, "--channel", channel, "--output-dir", c.path(""),
-			"-i", id, "--filename-format", archive+".<ID>.log", "--rotate-size", "200kB", "--max-in-flight", strconv.Itoa(windows[archive]), "--log-level", "warn")
+			"-i", id, "--filename-format", archive+".<ID>.log", "--rotate-size", "200kB", "--max-in-flight", strconv.Itoa(windows[archive]))
 	} else {
 		w.Cmd = exec.Command(os.Args[0])
 		w.Env = append(os.Environ(), workVariable+"="+strings.Join([]string{id, c.address, channel, c.folder}, " "))
@@ -147,11 +168,12 @@ func (c *stage) killUntil(done func() bool) map[string]int {
 	return kills
 }
 
-// dismiss ends the workers: archives finish their files.
+// dismiss ends the workers: archives finish their files, once they are at work.
 func (c *stage) dismiss() {
 	for _, w := range c.workers {
 		end := w.Process.Kill
 		if w.channel == archive {
+			c.awaitWork(w)
 			end = func() error { return w.Process.Signal(os.Interrupt) }
 		}
 		if err := end(); err != nil {
@@ -159,6 +181,18 @@ func (c *stage) dismiss() {
 		}
 		if err := w.Wait(); w.channel == archive && err != nil {
 			c.Errorf("%v: %s", err, w.log.String())
+		}
+	}
+}
+
+// awaitWork waits until an archive has subscribed.
+func (c *stage) awaitWork(w *worker) {
+	c.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for begun := time.Now(); !strings.Contains(w.log.String(), "msg=subscribed"); <-look.C {
+		if time.Since(begun) > patience {
+			c.Fatalf("an archive does not begin to work: %s", w.log.String())
 		}
 	}
 }
@@ -179,14 +213,14 @@ func (c *stage) feed(count int) (done <-chan struct{}) {
 	}()
 	pub := exec.Command(c.program, "pub", "--url", "mqtt://"+c.address, "-t", topic, "-q", "1", "-l")
 	pub.Stdin = lines
-	var log bytes.Buffer
-	pub.Stderr = &log
+	var said log
+	pub.Stderr = &said
 	c.start(pub)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
 		if err := pub.Wait(); err != nil {
-			c.Errorf("publishing: %v: %s", err, log.String())
+			c.Errorf("publishing: %v: %s", err, said.String())
 		}
 	}()
 	return over

@@ -25,7 +25,7 @@ func newRecorded(o configs.Channel) *recorded {
 	r := &recorded{
 		channelRun: &channelRun{
 			run: &run{streams: []*stream{s}, over: make(chan struct{})}, outlets: []*outlet{out, dead}, modern: []bool{true}, delayed: []bool{false},
-			sent: map[[2]int]time.Time{}, deaths: []moment{1000, 2000},
+			sent: map[[2]int]time.Time{}, deaths: []moment{1000, 2000}, complete: true,
 		},
 		out: out, stream: s, member: &member{client: &client{id: "m"}, outlet: out}, epoch: time.Now(),
 	}

@@ -23,6 +23,8 @@ type channelRun struct {
 	modern   []bool // by stream: its author speaks MQTT 5
 	delayed  []bool // by stream: its messages are published with a delay
 
+	complete bool // everything was dealt with in the end; only playChannels touches it, and what it calls
+
 	mu     sync.Mutex // guards what follows
 	sent   map[[2]int]time.Time
 	deaths []moment // just before each end of the broker
@@ -146,7 +148,8 @@ func playChannels(o options) *channelRun {
 	operating := start([]*operator{r.operator})
 	taking := []<-chan struct{}{start(r.members)}
 	if r.killing() && r.settle(authors, operating) {
-		taking = append(taking, r.openLetters())
+		reading, all := r.openLetters()
+		taking, r.complete = append(taking, reading), all
 	}
 	r.finish()
 	for _, done := range append(taking, authors, operating) {
@@ -189,8 +192,8 @@ func (r *channelRun) settle(authors, operating <-chan struct{}) bool {
 	return true
 }
 
-// openLetters has the dead letters read.
-func (r *channelRun) openLetters() (reading <-chan struct{}) {
+// openLetters has the dead letters read, and reports whether they were.
+func (r *channelRun) openLetters() (reading <-chan struct{}, all bool) {
 	var readers []*member
 	for _, out := range r.outlets {
 		if out.dead {
@@ -200,8 +203,7 @@ func (r *channelRun) openLetters() (reading <-chan struct{}) {
 		}
 	}
 	reading = start(readers)
-	r.emptied(func(out *outlet) bool { return out.dead })
-	return reading
+	return reading, r.emptied(func(out *outlet) bool { return out.dead })
 }
 
 // lookAgain is the time between two looks at how much is left.
