@@ -3,6 +3,8 @@
 # make fuzz    each fuzz target for FUZZTIME
 # make crash   KILLS kills of the broker under load; make powercut, CUTS power cuts; make crash-bites, their proof
 # make bridge-faults   FAULTS faults of links and brokers under load; make bridge-backlog, BACKLOG messages that wait for a link
+# make channel-crash  KILLS kills of a broker whose channels are at work; make channel-powercut, CUTS power cuts; make
+#              channel-bites, their proof; make clicks, CLICKS messages for three channels whose workers are killed
 # make guard   what a delivery allocates, and its time as a ratio to a fixed loop; part of make test
 # make bench   this broker beside mosquitto and what else is installed; writes the tables of docs/performance.md. About half an
 #              hour, on a machine that does nothing else; goes on where it was interrupted:
@@ -19,6 +21,7 @@ KILLS    ?= 500
 CUTS     ?= 200
 FAULTS   ?= 200
 BACKLOG  ?= 2000000
+CLICKS   ?= 1000000
 BENCH    ?=
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -32,7 +35,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The version comes from VERSION, so a checkout whose owner git distrusts builds too.
 BUILD := $(GO) build -buildvcs=false
 
-.PHONY: test setup check build guard race crash powercut crash-bites bridge-faults bridge-backlog fuzz bench benchmarks spec dist image-root clean
+.PHONY: test setup check build guard race crash powercut crash-bites bridge-faults bridge-backlog channel-crash channel-powercut channel-bites clicks fuzz bench benchmarks spec dist image-root clean
 
 # The last lines are go test's own.
 test: setup check build guard
@@ -72,7 +75,19 @@ powercut:
 	TRUNCATIONS=100 $(GO) test -count=1 -timeout 2h -run '^TestTruncatedFiles$$' ./test/crash
 
 crash-bites:
-	BITES=1 $(GO) test -count=1 -v -timeout 2h -run 'Fault|WithoutSync' ./test/crash
+	BITES=1 $(GO) test -count=1 -v -timeout 2h -run '^Test(No)?Fault|WithoutSync' ./test/crash
+
+channel-crash:
+	CHANNEL_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 2h -run '^TestChannelKill$$' ./test/crash
+
+channel-powercut:
+	CHANNEL_CUTS=$(CUTS) $(GO) test -count=1 -v -timeout 2h -run '^TestChannelPowerCut$$' ./test/crash
+
+channel-bites:
+	BITES=1 $(GO) test -count=1 -v -timeout 2h -run '^TestChannelFault' ./test/crash
+
+clicks:
+	CLICKS=$(CLICKS) $(GO) test -count=1 -v -timeout 2h ./test/clicks
 
 # Edge and hub, and three hosts, under load while links are cut and brokers killed; and a week without a link.
 bridge-faults:

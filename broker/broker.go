@@ -129,6 +129,7 @@ func New(o Options) (*Broker, error) {
 		return nil, fmt.Errorf("hooks: %w", err)
 	}
 	b.saved = nil
+	chain.Open()
 	loaded.goOn()
 	go b.publishSys(o.SysInterval)
 	return b, nil

@@ -29,6 +29,8 @@ type hookQueue struct {
 	mu    sync.Mutex // guards what follows. The intake's Queued is called with it: it keeps the order
 	next  uint64     // number that the hook is told of next
 	early map[uint64]*packet.Message
+	// touched is the turn whose end tells the hook that these were all, the last of them if there are several.
+	touched *turn
 
 	heldMu sync.Mutex // guards held; a leaf in the lock order
 	held   []*routing // whose publishers wait for Relieve
@@ -226,7 +228,7 @@ func (q *hookQueue) stored(t *turn, number uint64, m *packet.Message) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t.touchQueue(q)
+	t.touchQueueLocked(q)
 	if number != q.next {
 		if q.early == nil {
 			q.early = make(map[uint64]*packet.Message)
@@ -241,9 +243,11 @@ func (q *hookQueue) stored(t *turn, number uint64, m *packet.Message) {
 	}
 }
 
-// touchQueue has the hook told, when the turn ends, that these were all.
-func (t *turn) touchQueue(q *hookQueue) {
-	if !slices.Contains(t.queues, q) {
+// touchQueueLocked has the hook told, when the turn ends, that these were all. Once is enough, twice is harmless: a message
+// may be in a thousand queues, so nothing is searched.
+func (t *turn) touchQueueLocked(q *hookQueue) {
+	if q.touched != t {
+		q.touched = t
 		t.queues = append(t.queues, q)
 	}
 }
@@ -252,6 +256,11 @@ func (t *turn) settleQueues() {
 	for i := 0; i < len(t.queues); i++ {
 		q := t.queues[i]
 		t.queues[i] = nil
+		q.mu.Lock()
+		if q.touched == t {
+			q.touched = nil
+		}
+		q.mu.Unlock()
 		t.b.calm(func() { q.intake.Settled(batch{t}) })
 	}
 	t.queues = t.queues[:0]

@@ -24,7 +24,7 @@ type turn struct {
 	tally  tally
 	events []event
 	acks   []storage.Ack // for the store; nobody waits for them
-	queues []*hookQueue  // with messages that their hooks were told of, each once
+	queues []*hookQueue  // with messages that their hooks were told of
 	later  *submission   // messages for the store, or nil
 
 	incoming packet.Publish // being handled

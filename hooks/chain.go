@@ -299,6 +299,15 @@ func (ch *Chain) Start(b Broker) error {
 	return nil
 }
 
+// Open tells the hooks, in order, that all have started.
+func (ch *Chain) Open() {
+	for _, h := range ch.hooks {
+		if o, ok := h.(Opener); ok {
+			ch.guard(h.Name(), o.Open)
+		}
+	}
+}
+
 // Stop stops the hooks that were started, last first, each even if another failed. Twice is harmless.
 func (ch *Chain) Stop() error {
 	var all []error

@@ -71,6 +71,7 @@ func (p *probe) OnSubscribe(_ *Client, s *Subscription) Decision {
 }
 
 func (p *probe) Start(Broker) error { p.note("Start"); return p.start }
+func (p *probe) Open()              { p.note("Open") }
 func (p *probe) Stop() error        { p.note("Stop"); return p.stop }
 
 func (p *probe) Begin(*Client) Exchange {
@@ -367,3 +368,15 @@ type renumbered struct {
 }
 
 func (r renumbered) Name() string { return r.name }
+
+// Open comes after the Start of every hook, in order, and a hook that panics keeps nobody from it.
+func TestOpen(t *testing.T) {
+	var log []string
+	ch := chainOf(t, &probe{name: "a", log: &log}, &probe{name: "b", log: &log, panics: true}, &probe{name: "c", log: &log})
+	panicked := ""
+	ch.OnPanic(func(hook string, _ any, _ []byte) { panicked = hook })
+	ch.Open()
+	if want := []string{"a Open", "b Open", "c Open"}; !slices.Equal(log, want) || panicked != "b" {
+		t.Errorf("%q panicked, calls %q, want b and %q", panicked, log, want)
+	}
+}

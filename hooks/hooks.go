@@ -266,6 +266,12 @@ type Starter interface {
 	Start(b Broker) error
 }
 
+// Opener is implemented by hooks that publish by themselves, without anything that a client does.
+type Opener interface {
+	// Open is called once, after the Start of every hook: whoever is to receive what is published from then on is there.
+	Open()
+}
+
 // Stopper is implemented by hooks that hold resources. Stop is called once, after the last connection has ended.
 type Stopper interface {
 	Stop() error

@@ -105,6 +105,9 @@ func (h *Channels) Start(b hooks.Broker) error {
 	return nil
 }
 
+// Open implements hooks.Opener: what came due before the start is published.
+func (h *Channels) Open() { h.deferred.open() }
+
 // open opens every channel that is declared or was made and kept, and forgets queues that belong to none.
 func (h *Channels) open(saved *saved) error {
 	declared := make(map[string]configs.Channel)

@@ -38,6 +38,7 @@ type deferred struct {
 	bytes   int64
 	timer   *time.Timer
 	working bool
+	opened  bool // whoever is to get what is published is there
 	stopped bool
 }
 
@@ -166,7 +167,7 @@ func (d *deferred) load(x hooks.Extent) {
 
 // armLocked sets the timer for the message that is due first.
 func (d *deferred) armLocked() {
-	if d.working || d.stopped || len(d.due) == 0 {
+	if d.working || !d.opened || d.stopped || len(d.due) == 0 {
 		return
 	}
 	wait := max(0, time.Until(time.Unix(0, d.due[0].at)))
@@ -244,6 +245,14 @@ func (d *deferred) move(due dueTime, told func()) {
 		defer d.mu.Unlock()
 		d.due.push(dueTime{time.Now().Add(againAfter).UnixNano(), due.number})
 	})
+}
+
+// open begins to publish what is due.
+func (d *deferred) open() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opened = true
+	d.armLocked()
 }
 
 func (d *deferred) stop() {

@@ -28,12 +28,14 @@ func (c *channel) Admit(m *packet.Message) hooks.Admission {
 	if c.ended {
 		return hooks.Admission{}
 	}
-	now := c.now()
 	if c.seen == nil { // since a moment ago
 		id = nil
 	}
-	if id != nil && c.seen.holds(*id, now) {
-		return hooks.Admission{Verdict: hooks.Duplicate}
+	now := int64(0) // nobody else asks
+	if id != nil {
+		if now = c.now(); c.seen.holds(*id, now) {
+			return hooks.Admission{Verdict: hooks.Duplicate}
+		}
 	}
 	a := hooks.Admission{Verdict: hooks.Take}
 	if c.spread.Full(size) {

@@ -33,9 +33,17 @@ const (
 // with is a copy of m that has more user properties.
 func with(m *packet.Message, more ...packet.UserProperty) *packet.Message {
 	changed := *m
-	changed.Properties = packet.AppendProperties(slices.Clip(m.Properties), &packet.Forwarded{User: more})
+	size := len(m.Properties)
+	for _, u := range more {
+		size += userPropertySize + len(u.Key) + len(u.Value)
+	}
+	all := append(make([]byte, 0, size), m.Properties...)
+	changed.Properties = packet.AppendProperties(all, &packet.Forwarded{User: more})
 	return &changed
 }
+
+// userPropertySize is what a user property takes beside its name and value.
+const userPropertySize = 5
 
 // without is a copy of m that lacks the user properties that unwanted tells.
 func without(m *packet.Message, unwanted func(name string) bool) *packet.Message {
@@ -49,14 +57,17 @@ func without(m *packet.Message, unwanted func(name string) bool) *packet.Message
 	return &changed
 }
 
-// dress makes the message as a member gets it. A member of the shared subscription gets it unaltered the first time.
-func (c *channel) dress(d *spread.Delivery) *packet.Message {
+// dress makes the message as a member with a version gets it: before MQTT 5 there are no properties. A member of the shared subscription gets
+// it unaltered the first time.
+func (c *channel) dress(d *spread.Delivery, version byte) *packet.Message {
 	m := d.Message
-	var more []packet.UserProperty
-	if !d.Member.Strict {
+	modern := packet.Version(version) == packet.V5
+	var space [3]packet.UserProperty
+	more := space[:0]
+	if modern && !d.Member.Strict {
 		more = append(more, packet.UserProperty{Key: deliveryProperty, Value: strconv.FormatUint(d.Number, 10)})
 	}
-	if d.Earlier.Deliveries > 0 {
+	if modern && d.Earlier.Deliveries > 0 {
 		more = append(more,
 			packet.UserProperty{Key: deliveriesProperty, Value: strconv.FormatUint(uint64(d.Earlier.Deliveries), 10)},
 			packet.UserProperty{Key: failuresProperty, Value: strconv.FormatUint(uint64(d.Earlier.Failures), 10)})

@@ -84,7 +84,7 @@ func (c *channel) deliver(b hooks.Batch, d *spread.Delivery) {
 		return
 	}
 	delivery := hooks.Delivery{
-		Message: c.dress(d), QoS: d.QoS, Retain: m.sub.RetainAsPublished && d.Message.Retain,
+		Message: c.dress(d, m.client().Version), QoS: d.QoS, Retain: m.sub.RetainAsPublished && d.Message.Retain,
 		Done: func(b hooks.Batch, a hooks.Answer) { c.answered(b, d, a) },
 	}
 	if m.sub.ID != 0 {

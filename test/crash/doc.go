@@ -17,6 +17,11 @@
 // store in memory. The checker is tested by histories with one mistake each, and by brokers with one
 // deliberate fault each that it must find.
 //
+// Channels have runs of their own (channel_*.go): authors publish, members join, leave, stall, refuse and forget messages, an operator
+// pauses. Every number of a channel is accounted for in the end: acknowledged by a member, or a dead letter. Its nouns are the outlet (a
+// channel of the run), the handout (a message as a member got it, and what he said to it) and the ledger (what is
+// known of a channel in the end).
+//
 // Every run prints its seed and takes it back from PENSTOCK_SEED. The seed fixes what the clients do and
 // when the broker is ended, not how the machine's scheduler interleaves them.
 package crash

@@ -41,19 +41,19 @@ func serveFaulty(stderr io.Writer) error {
 	name := os.Getenv(faultVariable)
 	for _, f := range append(faults(), none()) {
 		if f.name == name {
-			return f.serve(os.Getenv(folderVariable), slog.New(slog.NewTextHandler(stderr, nil)))
+			return f.serve(os.Getenv(folderVariable), slog.New(slog.NewTextHandler(stderr, nil)), anybody{})
 		}
 	}
 	return fmt.Errorf("no fault is called %q", name)
 }
 
-func (f *fault) serve(folder string, log *slog.Logger) error {
+func (f *fault) serve(folder string, log *slog.Logger, chain ...hooks.Hook) error {
 	store, err := f.open(folder, log)
 	if err != nil {
 		return err
 	}
 	b, err := broker.New(broker.Options{
-		Limits: configs.Default().Limits, Store: store, Hooks: []hooks.Hook{anybody{}}, Log: log, Version: "faulty",
+		Limits: configs.Default().Limits, Store: store, Hooks: chain, Log: log, Version: "faulty",
 	})
 	if err != nil {
 		return err

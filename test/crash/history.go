@@ -172,6 +172,10 @@ const (
 	kindCorrupt      kind = "corrupt"         // a payload or topic that nobody published
 	kindStalled      kind = "stalled"         // something did not happen in time
 	kindBroker       kind = "broker"          // the broker did not start, or ended by itself
+	kindEarly        kind = "early"           // a message came before the time that was asked for
+	kindFailures     kind = "failures"        // a count of failures went back, or is wrong
+	kindPaused       kind = "paused"          // a message came out of a channel that was paused
+	kindWindow       kind = "window"          // more messages in flight than the member takes
 )
 
 // A violation is a promise that was broken.

@@ -24,6 +24,10 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, serveFaulty(os.Stderr))
 		return 1
 	}
+	if os.Getenv(channelVariable) != "" {
+		fmt.Fprintln(os.Stderr, serveChannels(os.Stderr))
+		return 1
+	}
 	var err error
 	if scratch, err = os.MkdirTemp("", "penstock-crash-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

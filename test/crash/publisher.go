@@ -15,6 +15,7 @@ type publisher struct {
 	*client
 	streams []*stream
 	window  int
+	dress   func(o *outbound, out *packet.Outgoing) // changes what is sent; nil leaves it
 
 	inflight []*outbound // in the order of their first PUBLISH
 	lastID   uint16
@@ -131,6 +132,9 @@ func (p *publisher) appendPublish(b []byte, o *outbound, dup bool) []byte {
 			out.Payload = nil
 		}
 	})
+	if p.dress != nil {
+		p.dress(o, &out)
+	}
 	return packet.AppendPublish(b, p.version, &out)
 }
 

@@ -149,6 +149,8 @@ func decodeBody(p *packets.Packet, kind packet.Type, body []byte) error {
 		return p.UnsubackDecode(body)
 	case packet.DISCONNECT:
 		return p.DisconnectDecode(body)
+	case packet.PINGRESP:
+		return nil
 	}
 	return fmt.Errorf("%s from a broker", kind)
 }
