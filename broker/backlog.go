@@ -225,22 +225,32 @@ func (b *Broker) discard(s *liveSession) (changes []storage.Change) {
 	deliveries, shared, from := s.leaveLocked(), s.shared, s.out.Tail()
 	s.mu.Unlock()
 	change := storage.DeleteSession{ID: s.key}
-	if deliveries > 0 && (shared || b.observed) && b.startTask() {
-		handOver := func() {
-			defer b.tasks.Done()
-			b.handOver(s, from)
-			b.update(nil, change)
-		}
-		// What the session was told of can be read when all that was given to the store before now is written.
-		if pending, _ := b.store.Update(nil, waiter(func(error) { go handOver() })); !pending {
-			go handOver()
-		}
+	if deliveries > 0 && (shared || b.observed) {
+		b.handOverLater(s, from, change)
 		return nil
 	}
 	if deliveries > 0 {
 		b.counters.drop(hooks.DropSessionEnded, uint64(deliveries))
 	}
 	return []storage.Change{change}
+}
+
+// handOverLater hands the messages over and then makes the change, once all that was given to the store before now is written
+// and can be read. If the broker is shutting down it is left to its next start.
+func (b *Broker) handOverLater(s *liveSession, from uint64, change storage.Change) {
+	begin := func(error) {
+		if !b.startTask() {
+			return
+		}
+		go func() {
+			defer b.tasks.Done()
+			b.handOver(s, from)
+			b.update(nil, change)
+		}()
+	}
+	if pending, err := b.store.Update(nil, waiter(begin)); !pending {
+		begin(err)
+	}
 }
 
 // handOver gives the messages of shared subscriptions that the store has for a session to other members.
