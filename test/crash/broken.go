@@ -225,9 +225,11 @@ func (v shifting) Queue(q storage.Queue) error {
 // Enqueue implements storage.Store.
 func (s renumbered) Enqueue(e *storage.Enqueue, w storage.Waiter) (bool, error) {
 	told := make(chan struct{})
-	pending, err := s.Store.Enqueue(e, shiftFirst{w, told})
-	for i := range e.To {
-		if e.To[i].Seq != 0 {
+	stored := *e // which belongs to the store from now on
+	stored.To = slices.Clone(e.To)
+	pending, err := s.Store.Enqueue(&stored, shiftFirst{w, told})
+	for i, to := range stored.To {
+		if e.To[i].Seq = to.Seq; to.Seq != 0 {
 			e.To[i].Seq += s.shift
 		}
 	}

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -76,7 +77,7 @@ func (f *fault) serve(folder string, log *slog.Logger, chain ...hooks.Hook) erro
 	err = <-b.Fatal()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return fmt.Errorf("%w, and the end: %w", err, b.Shutdown(ctx))
+	return errors.Join(err, b.Shutdown(ctx))
 }
 
 func (f *fault) open(folder string, log *slog.Logger) (storage.Store, error) {
