@@ -55,6 +55,9 @@ func (c *client) connect(h hello) (present bool, at span, err error) {
 	ack, err := c.exchange(l, h.encode())
 	if err != nil {
 		l.close()
+		if c.exists == existsNot && !h.volatile {
+			c.exists = existsMaybe
+		}
 		return false, at, err
 	}
 	at.done = c.r.clock.now()

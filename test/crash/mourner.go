@@ -24,21 +24,23 @@ const (
 func (m *mourner) run() {
 	defer m.drop()
 	taken := 0 // the will that the last connection took back, in the incarnation that follows
-	incarnation := uint64(0)
+	left := uint64(0)
 	for !m.r.isOver() {
 		last := m.r.isDraining()
+		incarnation := m.r.incarnation.Load()
 		counter, ok := m.connectWithWill()
 		if !ok {
 			m.pause(reconnectPauseMax)
 			continue
 		}
-		if taken != 0 && incarnation == m.r.incarnation.Load() {
+		known := incarnation == m.r.incarnation.Load() // it accepted this connection
+		if taken != 0 && known && incarnation == left {
 			m.stream.change(taken, func(p *publication) { p.forbidden = true })
 		}
 		taken = 0
 		if last || m.chance(mournerLeaves) {
-			if incarnation = m.r.incarnation.Load(); m.leaveInPeace() {
-				taken = counter
+			if m.leaveInPeace() && known {
+				taken, left = counter, incarnation
 			}
 			if last {
 				return

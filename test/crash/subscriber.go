@@ -97,9 +97,6 @@ func (s *subscriber) resume() bool {
 	}
 	present, at, err := s.connect(h)
 	if err != nil {
-		if s.exists == existsNot && !h.volatile {
-			s.exists = existsMaybe
-		}
 		return false
 	}
 	s.restart, s.since = nil, at.begun
