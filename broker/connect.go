@@ -30,7 +30,7 @@ func (c *conn) handleConnect(t *turn, body []byte) error {
 	}
 	c.client.ID, c.client.Username, c.client.Version = p.ClientID, p.Username, byte(p.Version)
 	c.client.Clean, c.client.KeepAlive, c.client.User = p.CleanStart, p.KeepAlive, p.User
-	c.client.Bridge = p.Bridge
+	c.client.Bridge, c.client.SessionExpiry = p.Bridge, c.sessionExpiry()
 	if c.certified {
 		c.client.Username = c.client.CommonName
 	}

@@ -59,6 +59,7 @@ func (l *loader) Session(rec storage.Session) error {
 	s.out.MaxAge = int64(l.b.limits.MaxQueueAge)
 	s.client.Store(&hooks.Client{
 		ID: rec.ClientID, Username: rec.Username, Groups: rec.Groups, CommonName: rec.CommonName, Version: rec.Version,
+		SessionExpiry: rec.ExpiryInterval,
 	})
 	if other := l.b.sessions.byID[s.id]; other != nil && other.key > s.key { // keys count up
 		l.ended[s.key] = s

@@ -39,7 +39,9 @@ type Client struct {
 	Version    byte     // 3 (MQTT 3.1), 4 (3.1.1) or 5
 	Clean      bool     // clean start / clean session
 	KeepAlive  uint16   // seconds, 0 is none
-	Bridge     bool     // it set the bit in the protocol level by which bridges say so with MQTT 3.1 and 3.1.1
+	// SessionExpiry is how long the session outlives the connection, in seconds; 0 is not at all, 0xFFFFFFFF for ever.
+	SessionExpiry uint32
+	Bridge        bool // it set the bit in the protocol level by which bridges say so with MQTT 3.1 and 3.1.1
 	// User are the user properties of the CONNECT packet.
 	User []packet.UserProperty
 }
@@ -230,7 +232,7 @@ type Owner interface {
 type Delivery struct {
 	Message *packet.Message
 	// QoS 2 is exact while the broker runs. It is not stored: after a restart of the broker, a client that keeps its session
-	// may take a later message for this one. Use 0 or 1 towards such clients.
+	// (Client.SessionExpiry) may take a later message for this one. Use 0 or 1 towards such clients.
 	QoS    byte
 	Retain bool
 	// Subscription identifiers to send along.

@@ -54,8 +54,10 @@ func (h *Channels) Join(c *hooks.Client, s *hooks.Subscription) hooks.Decision {
 		return d
 	}
 	strict := strings.HasPrefix(s.Filter, sharePrefix)
-	if strict {
-		s.QoS = min(s.QoS, 1) // so that no message is bound to a member that is away [MQTT5-4.8.2-4]
+	if strict || c.SessionExpiry > 0 {
+		// So that no message is bound to a member that is away [MQTT5-4.8.2-4], and that a client that keeps its session
+		// takes none for a repeat of one from before a restart of the broker [MQTT5-4.3.3-10].
+		s.QoS = min(s.QoS, 1)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
