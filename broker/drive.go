@@ -123,7 +123,7 @@ func (d *goroutineDriver) flush(t *turn) {
 
 // tryWrite writes what the socket takes now and reports whether that was all.
 func (d *goroutineDriver) tryWrite(p *parcel) bool {
-	n, err := d.raw.write(p)
+	n, err := d.raw.write(*p)
 	d.c.b.counters.bytesSent.Add(uint64(n))
 	if err != nil { // the reader will see it too
 		d.c.lost("connection lost")

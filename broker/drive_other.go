@@ -11,4 +11,4 @@ func newRawSocket(net.Conn) *rawSocket { return nil }
 
 func (*rawSocket) read() (*[]byte, int, error) { panic("broker: no raw sockets on this system") }
 
-func (*rawSocket) write(*parcel) (int, error) { panic("broker: no raw sockets on this system") }
+func (*rawSocket) write(parcel) (int, error) { panic("broker: no raw sockets on this system") }

@@ -22,7 +22,7 @@ type rawSocket struct {
 	tryRead func(fd uintptr) bool
 
 	// Only who writes touches these.
-	out      *parcel
+	out      parcel
 	wrote    int
 	writeErr error
 	tryOut   func(fd uintptr) bool
@@ -87,10 +87,10 @@ func (s *rawSocket) readFD(fd uintptr) bool {
 }
 
 // write writes as much of p as the socket takes now.
-func (s *rawSocket) write(p *parcel) (n int, err error) {
+func (s *rawSocket) write(p parcel) (n int, err error) {
 	s.out, s.wrote, s.writeErr = p, 0, nil
 	err = s.rc.Write(s.tryOut)
-	s.out = nil
+	s.out = parcel{}
 	if err == nil {
 		err = s.writeErr
 	}

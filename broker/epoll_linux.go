@@ -145,7 +145,7 @@ func ioResult(n uintptr, errno syscall.Errno) (int, error) {
 const writevMax = 512
 
 // write implements poller.
-func (e *epoll) write(socket int, p *parcel) (n int, err error) {
+func (e *epoll) write(socket int, p parcel) (n int, err error) {
 	if len(p.chunks) > 0 {
 		return writeChunks(socket, p)
 	}
@@ -157,7 +157,7 @@ func (e *epoll) write(socket int, p *parcel) (n int, err error) {
 	}
 }
 
-func writeChunks(socket int, p *parcel) (n int, err error) {
+func writeChunks(socket int, p parcel) (n int, err error) {
 	for {
 		n, err = unix.Writev(socket, p.chunks[:min(len(p.chunks), writevMax)])
 		switch err {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"math"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/hooks"
 )
 
@@ -99,6 +101,50 @@ func TestGuardAllocations(t *testing.T) {
 		if got := l.allocations(); got > limit {
 			t.Errorf("%s: %.2f allocations a delivery, want %v at most", l.name, got, limit)
 		}
+	}
+}
+
+// Neither does one that comes alone, over sockets and with either driver, allocate more.
+func TestGuardAllocationsOverSockets(t *testing.T) {
+	guarded(t)
+	for name, count := range drivers {
+		for qos, limit := range []float64{0, ackedAllocations} {
+			l := guardedLoad{deliveries: 100, pass: socketLoad(t, count, byte(qos), 100)}
+			if got := l.allocations(); got > limit+0.05 { // a timer now and then
+				t.Errorf("%s, QoS %d: %.2f allocations a delivery, want %v at most", name, qos, got, limit)
+			}
+		}
+	}
+}
+
+// socketLoad is n messages over sockets, each sent when the one before it has arrived and is acknowledged.
+func socketLoad(t *testing.T, loops int, qos byte, n int) func() {
+	b := start(t, setup{limits: func(l *configs.Limits) { l.EventLoops = loops }})
+	to := here(t, b, packet.V311, hello{id: "to"})
+	to.subscribe(qos, "a/b")
+	from := here(t, b, packet.V311, hello{id: "from"})
+	publish := batchOf(packet.V311, qos, 1)
+	delivery, ack := make([]byte, len(publish)), []byte{0x40, 2, 0, 0}
+	return func() {
+		for range n {
+			from.exchange(publish, nil)
+			to.exchange(nil, delivery)
+			if qos > 0 {
+				copy(ack[2:], delivery[2+2+len("a/b"):]) // the packet identifier
+				to.exchange(ack, nil)
+				from.exchange(nil, ack)
+			}
+		}
+	}
+}
+
+// exchange writes bytes and reads as many as in holds.
+func (c *testClient) exchange(out, in []byte) {
+	if _, err := c.nc.Write(out); err != nil {
+		c.t.Error(err)
+	}
+	if _, err := io.ReadFull(c.nc, in); err != nil {
+		c.t.Error(err)
 	}
 }
 

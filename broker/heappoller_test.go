@@ -104,7 +104,7 @@ func (p *heapPoller) read(socket int, b []byte) (n int, err error) {
 	return n, nil
 }
 
-func (p *heapPoller) write(socket int, from *parcel) (n int, err error) {
+func (p *heapPoller) write(socket int, from parcel) (n int, err error) {
 	s := p.sockets[socket]
 	if s.shut {
 		return 0, io.ErrClosedPipe

@@ -163,7 +163,7 @@ func (d *loopDriver) write(t *turn, p parcel) {
 func (d *loopDriver) writeParcel(p *parcel) (sent int, all bool) {
 	defer func() { d.c.b.counters.bytesSent.Add(uint64(sent)) }()
 	for !p.empty() {
-		n, err := d.l.poll.write(d.socket, p)
+		n, err := d.l.poll.write(d.socket, *p)
 		if err == errNotNow {
 			return sent, false
 		}

@@ -22,7 +22,7 @@ type poller interface {
 	// read and write return errNotNow where they would have to wait. A read of less than b has found nothing more, but
 	// perhaps the end.
 	read(socket int, b []byte) (n int, err error)
-	write(socket int, p *parcel) (n int, err error)
+	write(socket int, p parcel) (n int, err error)
 	// closeWrite tells the client that no more will come. An error means that nobody can be told.
 	closeWrite(socket int) error
 	// remove closes a socket. Its number may be another's at once.

@@ -139,7 +139,7 @@ func (p *connPoller) read(socket int, b []byte) (n int, err error) {
 }
 
 // write implements poller. It tells of bytes only when they are written.
-func (p *connPoller) write(socket int, from *parcel) (n int, err error) {
+func (p *connPoller) write(socket int, from parcel) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.conns[socket]
