@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/penstockmq/penstock/configs"
 )
 
 // A Broker is a program that can be started to be measured.
@@ -35,7 +37,7 @@ type Broker struct {
 type settings struct {
 	port     int    // of 127.0.0.1
 	window   int    // unacknowledged messages that a client may send
-	inflight int    // unacknowledged messages that the broker may send to a client
+	inflight int    // unacknowledged messages that the broker may send to a client, at least
 	folder   string // of all its files
 	data     string // folder for what is durable; empty for none
 	metrics  int    // port of 127.0.0.1; 0 for none
@@ -70,7 +72,7 @@ func NewBroker(name, path string) (Broker, error) {
 }
 
 // Penstock is this broker. Queues are as good as unbounded, because mosquitto's are, and limits as measuring needs them; all
-// else is as it comes.
+// else is as it comes, as with the others: how many messages may be on their way to a client, too, unless a case needs more.
 func Penstock(path string) Broker {
 	return Broker{
 		Name: "penstock", Path: path, version: []string{"version"}, measures: true,
@@ -86,7 +88,7 @@ storage: {path: %q, sync: always}
 limits: {receive_maximum: %d, max_inflight: %d, max_queue_messages: %d, max_queue_bytes: %d}
 admin: {address: %q}
 log: {level: warn}
-`, s.port, s.data, s.window, min(s.inflight, windowMax-1), countMax, int64(1)<<40, admin)
+`, s.port, s.data, s.window, min(max(s.inflight, int(configs.Default().Limits.MaxInflight)), windowMax-1), countMax, int64(1)<<40, admin)
 		},
 	}
 }

@@ -188,6 +188,7 @@ func TestPenstockConfig(t *testing.T) {
 	b := Penstock("penstock")
 	for _, s := range []settings{
 		{port: 1, window: 100, inflight: 100},
+		{port: 1, window: 100, inflight: 2000},
 		{port: 1, window: windowMax, inflight: windowMax, data: "/a folder/data", metrics: 2},
 	} {
 		file := filepath.Join(t.TempDir(), "config.yaml")
@@ -200,6 +201,9 @@ func TestPenstockConfig(t *testing.T) {
 		}
 		if cfg.Storage.Path != s.data || cfg.Storage.Sync != configs.SyncAlways || int(cfg.Limits.ReceiveMaximum) != s.window {
 			t.Errorf("%+v, %+v", cfg.Storage, cfg.Limits)
+		}
+		if got, want := int(cfg.Limits.MaxInflight), max(int(configs.Default().Limits.MaxInflight), min(s.inflight, windowMax-1)); got != want {
+			t.Errorf("%d may be on their way to a client, want %d", got, want)
 		}
 		if admin := cfg.Admin.Address; (admin == "") != (s.metrics == 0) {
 			t.Errorf("admin at %q", admin)
