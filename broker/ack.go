@@ -62,14 +62,15 @@ func (c *conn) sendAckLocked(t *turn, qos byte, a packet.Ack) {
 
 // acknowledge tells the publisher what became of its messages, in the order of its PUBLISH packets. The connection
 // may be another one by now, or gone.
-func (s *liveSession) acknowledge(t *turn, messages ...*routing) {
+func (s *liveSession) acknowledge(t *turn, answers ...answer) {
 	s.mu.Lock()
 	c := s.conn.Load()
 	mute, code := false, packet.Success
-	for _, r := range messages {
-		s.in.Ready(r.ticket, r.id, r.qos, r.code)
-		if r.code.Failed() && c != nil && c.version != packet.V5 {
-			mute, code = true, r.code
+	for i := range answers {
+		a := &answers[i]
+		s.in.Ready(a.ticket, a.id, a.qos, a.code)
+		if a.code.Failed() && c != nil && c.version != packet.V5 {
+			mute, code = true, a.code
 		}
 	}
 	if c != nil && !mute {

@@ -110,9 +110,9 @@ func TestEarlyAndRefused(t *testing.T) {
 type skipper struct{ *memory.Store }
 
 // EnqueueAll implements storage.Batcher.
-func (s skipper) EnqueueAll(batch []*storage.Enqueue, _ storage.Waiter) (pending bool, err error) {
-	for _, e := range batch {
-		if _, err := s.Enqueue(e, nil); err != nil {
+func (s skipper) EnqueueAll(batch []storage.Enqueue, _ storage.Waiter) (pending bool, err error) {
+	for i := range batch {
+		if _, err := s.Enqueue(&batch[i], nil); err != nil {
 			return false, err
 		}
 	}
@@ -120,7 +120,7 @@ func (s skipper) EnqueueAll(batch []*storage.Enqueue, _ storage.Waiter) (pending
 }
 
 // AckAll implements storage.Batcher.
-func (s skipper) AckAll(acks []storage.Ack) error {
+func (s skipper) AckAll(acks []storage.Ack, _ storage.Teller) error {
 	for _, a := range acks {
 		if _, err := s.Ack(a, nil); err != nil {
 			return err

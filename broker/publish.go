@@ -235,7 +235,7 @@ func (c *conn) settlePublish(t *turn, r *routing, p *packet.Publish, code packet
 		c.session.mu.Unlock()
 		return
 	}
-	r.publisher, r.ticket, r.id, r.qos, r.code = c.session, ticket-1, id, qos, code
+	r.publisher, r.answer = c.session, answer{ticket: ticket - 1, id: id, qos: qos, code: code}
 	if qos == 2 && c.session.durable {
 		r.received = receivedID(c.session.key, id)
 		r.enqueue.Received = &r.received

@@ -31,13 +31,17 @@ type routing struct {
 	ordered  bool             // acknowledged after what was asked of the store before, even with nothing to store
 	stalled  *conn            // not read from until this is settled
 
-	// The publisher that waits, if any.
-	publisher *liveSession
-	ticket    uint64
-	id        uint16
-	qos       byte
-	code      packet.Code
-	done      func(error) // a hook that waits, if any
+	publisher *liveSession // that waits for its answer, if any
+	answer
+	done func(error) // a hook that waits, if any
+}
+
+// An answer is the acknowledgement that a publisher waits for.
+type answer struct {
+	ticket uint64 // its place among those of the session
+	id     uint16
+	qos    byte
+	code   packet.Code
 }
 
 // A storedReceiver waits for the store to number its delivery: a session, or a hook's queue.
@@ -45,7 +49,6 @@ type storedReceiver struct {
 	session  *liveSession
 	queue    *hookQueue
 	delivery session.Delivery
-	early    bool // it has it, although the store does not
 }
 
 var routings = sync.Pool{New: func() any { return new(routing) }}
@@ -211,7 +214,6 @@ func (r *routing) deliver(t *turn, err error) {
 	}
 	for i := range r.stored {
 		switch to := &r.stored[i]; {
-		case to.early:
 		case to.queue != nil:
 			to.queue.stored(t, r.entries[i].Seq, r.message)
 		default:
@@ -223,7 +225,7 @@ func (r *routing) deliver(t *turn, err error) {
 // settle tells who waits what became of the message. The routing must not be used any more.
 func (r *routing) settle(t *turn, err error) {
 	if r.publisher != nil {
-		r.publisher.acknowledge(t, r)
+		r.publisher.acknowledge(t, r.answer)
 	}
 	if r.done != nil {
 		r.b.calm(func() { r.done(err) })

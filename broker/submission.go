@@ -1,10 +1,14 @@
 package broker
 
 import (
+	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/broker/session"
+	"github.com/penstockmq/penstock/hooks"
 	"github.com/penstockmq/penstock/storage"
 )
 
@@ -12,26 +16,53 @@ import (
 // the messages those who are online get them; the publisher is told when they are on disk, or their receivers have them.
 //
 // Two finish it, in whatever order: the turn, when it has sent what can be sent, and the store, when it has the messages. Who
-// comes second completes the routings.
+// comes second completes it.
+//
+// Thousands wait at a time, so what is kept of a message is little and lies side by side.
 type submission struct {
-	b        *Broker
-	routings []*routing
-	messages []*storage.Enqueue
-	err      error // of the store
-	finished atomic.Int32
+	b         *Broker
+	publisher *liveSession
+	messages  []submitted
+	answers   []answer        // in their order
+	entries   []storage.Entry // in their order, those of each message together
+	receivers []earlyReceiver // in the order of entries
+	err       error           // of the store
+	finished  atomic.Int32
+}
+
+// A submitted message.
+type submitted struct {
+	message  *packet.Message
+	entries  int
+	received bool // its packet identifier is to be stored with it
+}
+
+// An earlyReceiver may have a message before the store has it.
+type earlyReceiver struct {
+	session *liveSession
+	early   bool // it has
 }
 
 var submissions = sync.Pool{New: func() any { return new(submission) }}
 
-// putOff puts off a routing's store call to the end of what its publisher sent in one piece.
+// submissionKeep is the number of entries up to which the memory of a submission is used again.
+const submissionKeep = 1 << 12
+
+// putOff puts off a routing's store call to the end of what its publisher sent in one piece. The routing must not be used any more.
 func (t *turn) putOff(r *routing) {
-	if t.later == nil {
-		t.later = submissions.Get().(*submission)
-		t.later.b = t.b
+	a := t.later
+	if a == nil {
+		a = submissions.Get().(*submission)
+		a.b, a.publisher = t.b, r.publisher
+		t.later = a
 	}
-	r.enqueue.Message, r.enqueue.To = r.message, r.entries
-	t.later.routings = append(t.later.routings, r)
-	t.later.messages = append(t.later.messages, &r.enqueue)
+	a.messages = append(a.messages, submitted{r.message, len(r.entries), r.enqueue.Received != nil})
+	a.answers = append(a.answers, r.answer)
+	a.entries = append(a.entries, r.entries...)
+	for i := range r.stored {
+		a.receivers = append(a.receivers, earlyReceiver{session: r.stored[i].session})
+	}
+	r.free()
 }
 
 // mayPutOff reports whether nothing but sessions and the publisher wait for the store.
@@ -47,8 +78,9 @@ func (t *turn) submit() {
 		return
 	}
 	t.later = nil
-	t.b.counters.pending.Add(int64(len(a.routings)))
-	pending, err := t.b.batcher.EnqueueAll(a.messages, a)
+	t.b.counters.pending.Add(int64(len(a.messages)))
+	pending, err := t.b.batcher.EnqueueAll(t.batchOf(a), a)
+	clear(t.batch)
 	if !pending {
 		a.err = err
 		a.complete(t)
@@ -68,39 +100,112 @@ func (a *submission) Stored(err error) {
 	}
 }
 
-// complete finishes the routings.
+// settled is Stored(nil) in the turn of a receiver.
+func (a *submission) settled(t *turn) {
+	if a.finished.Add(1) == 2 {
+		a.complete(t)
+	}
+}
+
+// batchOf is a submission as the store takes it.
+func (t *turn) batchOf(a *submission) []storage.Enqueue {
+	t.batch, t.received = t.batch[:0], slices.Grow(t.received[:0], len(a.messages))
+	rest := a.entries
+	for i := range a.messages {
+		m := &a.messages[i]
+		e := storage.Enqueue{Message: m.message, To: rest[:m.entries:m.entries]}
+		rest = rest[m.entries:]
+		if m.received {
+			t.received = append(t.received, receivedID(a.publisher.key, a.answers[i].id))
+			e.Received = &t.received[len(t.received)-1]
+		}
+		t.batch = append(t.batch, e)
+	}
+	return t.batch
+}
+
+// complete tells the publisher.
 func (a *submission) complete(t *turn) {
-	a.b.counters.pending.Add(-int64(len(a.routings)))
-	for _, r := range a.routings {
-		r.deliver(t, a.err)
+	a.b.counters.pending.Add(-int64(len(a.messages)))
+	if a.err != nil {
+		a.fail(t)
+	} else {
+		a.deliver(t)
 	}
-	a.routings[0].publisher.acknowledge(t, a.routings...)
-	for _, r := range a.routings {
-		r.free()
+	a.publisher.acknowledge(t, a.answers...)
+	a.free()
+}
+
+func (a *submission) free() {
+	if cap(a.entries) > submissionKeep {
+		return
 	}
-	clear(a.routings)
 	clear(a.messages)
-	a.routings, a.messages, a.err = a.routings[:0], a.messages[:0], nil
+	clear(a.entries)
+	clear(a.receivers)
+	a.b, a.publisher, a.err = nil, nil, nil
+	a.messages, a.answers, a.entries, a.receivers = a.messages[:0], a.answers[:0], a.entries[:0], a.receivers[:0]
 	a.finished.Store(0)
 	submissions.Put(a)
+}
+
+// fail notes that the store refused the messages: nothing was acknowledged.
+func (a *submission) fail(t *turn) {
+	a.b.storeResult(false, a.err)
+	code := storeCode(a.err)
+	for i := range a.answers {
+		a.answers[i].code = code
+	}
+	for m, i := range a.all() {
+		t.drop(a.receivers[i].session.id, m, hooks.DropStorage)
+	}
+}
+
+// deliver gives receivers what they do not have yet.
+func (a *submission) deliver(t *turn) {
+	for m, i := range a.all() {
+		if to := &a.receivers[i]; !to.early {
+			to.session.deliverStored(t, a.entries[i].Seq, a.delivery(m, i))
+		}
+	}
+}
+
+// all visits the entries by their index, each with its message.
+func (a *submission) all() iter.Seq2[*packet.Message, int] {
+	return func(yield func(*packet.Message, int) bool) {
+		at := 0
+		for i := range a.messages {
+			m := &a.messages[i]
+			for range m.entries {
+				if !yield(m.message, at) {
+					return
+				}
+				at++
+			}
+		}
+	}
+}
+
+// delivery is what the receiver of entry i gets.
+func (a *submission) delivery(m *packet.Message, i int) session.Delivery {
+	e := &a.entries[i]
+	return session.Delivery{Message: m, SubscriptionIDs: e.SubscriptionIDs, QoS: e.QoS, Retain: e.Retain, Group: e.Group}
 }
 
 // deliverEarly gives messages to receivers that are online and may have them before they are on disk.
 func (a *submission) deliverEarly(t *turn) {
 	var s *liveSession // whose lock is held
-	for _, r := range a.routings {
-		for i := range r.stored {
-			to := &r.stored[i]
-			if !r.entries[i].Live {
-				continue
-			}
-			if to.session != s {
-				s.endEarly(t)
-				s = to.session
-				s.mu.Lock()
-			}
-			to.early = s.takeEarlyLocked(t, r.entries[i].Seq, to.delivery)
+	for m, i := range a.all() {
+		if !a.entries[i].Live {
+			continue
 		}
+		to := &a.receivers[i]
+		if to.session != s {
+			s.endEarly(t)
+			s = to.session
+			s.mu.Lock()
+		}
+		to.early = s.takeEarlyLocked(t, a.entries[i].Seq, a.delivery(m, i))
 	}
 	s.endEarly(t)
 }

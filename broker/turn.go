@@ -24,8 +24,12 @@ type turn struct {
 	tally  tally
 	events []event
 	acks   []storage.Ack // for the store; nobody waits for them
+	spare  []storage.Ack // the memory of the last acks
 	queues []*hookQueue  // with messages that their hooks were told of
 	later  *submission   // messages for the store, or nil
+
+	batch    []storage.Enqueue  // a submission while the store is called
+	received []storage.Received // of batch
 
 	incoming packet.Publish // being handled
 	message  packet.Message // of the PUBLISH being routed, where its bytes are borrowed
@@ -96,15 +100,20 @@ func (t *turn) storeAcks() {
 	if len(t.acks) == 0 {
 		return
 	}
+	acks := t.acks
+	t.acks = t.spare[:0]
 	if t.b.batcher != nil {
-		t.b.storeResult(false, t.b.batcher.AckAll(t.acks))
+		t.b.storeResult(false, t.b.batcher.AckAll(acks, t))
 	} else {
-		for _, a := range t.acks {
+		for _, a := range acks {
 			t.b.storeResult(t.b.store.Ack(a, nil))
 		}
 	}
-	t.acks = t.acks[:0]
+	t.spare = acks
 }
+
+// Tell implements storage.Teller: who waited for receivers alone is answered in the turn that has their acknowledgements.
+func (t *turn) Tell(w storage.Waiter) { w.(*submission).settled(t) }
 
 func (t *turn) tell(e event) {
 	switch e.kind {

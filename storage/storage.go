@@ -34,6 +34,11 @@ type Waiter interface {
 	Stored(err error)
 }
 
+// A Teller tells Waiters that all they waited for is Done. Like Stored it must not block and must not call the store.
+type Teller interface {
+	Tell(w Waiter)
+}
+
 // A Store keeps records. Its methods are safe for concurrent use.
 type Store interface {
 	// Load hands every record to v, once, before any other method is called:
@@ -78,10 +83,11 @@ type Expirer interface {
 type Batcher interface {
 	// EnqueueAll is Enqueue for several messages, in order: all are taken, or none and there is an error. Every Seq
 	// is set when it returns. The Waiter is told once, when of each entry one is true: it is as safe as the store
-	// promises, or it is Done. The messages belong to the store until then.
-	EnqueueAll(batch []*Enqueue, w Waiter) (pending bool, err error)
-	// AckAll is Ack for several, and nobody waits.
-	AckAll(acks []Ack) error
+	// promises, or it is Done. The messages and entries belong to the store until then, batch itself only during the call.
+	EnqueueAll(batch []Enqueue, w Waiter) (pending bool, err error)
+	// AckAll is Ack for several, and nobody waits. A Waiter of EnqueueAll whose last entry becomes Done by it may be told by w
+	// instead of by Stored(nil), before it returns; Notify's function is not called then.
+	AckAll(acks []Ack, w Teller) error
 	// Skip leaves out the next n numbers of queues, at most 1<<16: no message will have them. After a crash the numbers of messages that were handed over and
 	// not written would be given again; fewer than SkipAfterCrash were.
 	Skip(sessions []string, n int, w Waiter) (pending bool, err error)

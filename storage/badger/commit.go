@@ -6,6 +6,8 @@ import (
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
+
+	"github.com/penstockmq/penstock/storage"
 )
 
 const (
@@ -65,10 +67,21 @@ func (s *Store) takeGroup(now time.Time) (*group, time.Duration) {
 		return nil, left
 	}
 	s.company.goes(g.writes)
+	s.takeLocked(g)
+	return g, 0
+}
+
+// takeLocked takes the oldest group. Whoever takes it tells of it, and then notes that it is told.
+func (s *Store) takeLocked(g *group) {
 	s.groups[0] = nil
 	s.groups = s.groups[1:]
 	s.waiting -= g.bytes
-	return g, 0
+	s.taken++
+}
+
+func (s *Store) toldLocked(g *group) {
+	s.taken--
+	s.stats.Writes -= len(g.waiters)
 }
 
 // leftLocked is how long the oldest group may still wait to be written.
@@ -321,15 +334,39 @@ func (s *Store) spareLocked(b *builder) {
 // tellGroups is the teller: it tells Waiters in order while the committer writes the next group.
 func (s *Store) tellGroups() {
 	for g := range s.told {
+		s.telling.Lock()
 		for _, w := range g.waiters {
 			w.Stored(g.err)
 		}
+		s.telling.Unlock()
 		s.mu.Lock()
-		s.stats.Writes -= len(g.waiters)
+		s.toldLocked(g)
 		notify := s.notify
 		s.mu.Unlock()
 		if notify != nil && len(g.waiters) > 0 {
 			notify()
 		}
+	}
+}
+
+// tellDoneLocked tells of the oldest groups if nothing of them is to be written and all before them are told of. Else the
+// committer looks after them. It releases the lock while it tells.
+func (s *Store) tellDoneLocked(w storage.Teller) {
+	for len(s.groups) > 0 && s.groups[0].awaited && s.groups[0].live == 0 {
+		g := s.groups[0]
+		if s.taken > 0 || !g.done() || !s.mayCarryLocked(time.Now()) {
+			s.wakeLocked()
+			return
+		}
+		s.takeLocked(g)
+		s.prepareLocked(g, time.Now())
+		s.telling.Lock()
+		s.mu.Unlock()
+		for _, waiter := range g.waiters {
+			w.Tell(waiter)
+		}
+		s.telling.Unlock()
+		s.mu.Lock()
+		s.toldLocked(g)
 	}
 }

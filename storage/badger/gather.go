@@ -120,7 +120,7 @@ func (s *Store) lessLocked(c *chunk, n int) {
 	c.live -= n
 	if g := c.group; g != nil {
 		s.gathered -= n
-		if g.live -= n; g.live == 0 && len(s.groups) > 0 && g == s.groups[0] {
+		if g.live -= n; g.live == 0 && !s.prompt && len(s.groups) > 0 && g == s.groups[0] {
 			s.wakeLocked()
 		}
 	}
@@ -179,14 +179,18 @@ func (s *Store) prepareLocked(g *group, now time.Time) bool {
 		s.settleLocked(g, a)
 	}
 	g.gatherings = nil
-	due := !s.carriedDue.IsZero() && !s.carriedDue.After(now)
-	if g.lazy() && !due && !s.closed && len(g.records)+len(g.received)+len(g.builders) == 0 && len(s.carried) < carriedMax {
+	if g.lazy() && len(g.records)+len(g.received)+len(g.builders) == 0 && s.mayCarryLocked(now) {
 		s.carryLocked(g, now)
 		return false
 	}
 	g.acks = append(append(g.acks, g.settled...), s.carried...)
 	g.settled, s.carried, s.carriedDue = nil, nil, time.Time{}
 	return !g.empty()
+}
+
+// mayCarryLocked reports whether what there is to say of numbers can wait for a group that is written.
+func (s *Store) mayCarryLocked(now time.Time) bool {
+	return !s.closed && len(s.carried) < carriedMax && (s.carriedDue.IsZero() || s.carriedDue.After(now))
 }
 
 // carriedMax bounds what is carried, and carriedNumbers what is carried of one queue: after a crash these numbers are given again, but

@@ -10,16 +10,16 @@ import (
 )
 
 // live makes messages for session a, whose client is online.
-func live(count int) (batch []*storage.Enqueue) {
+func live(count int) (batch []storage.Enqueue) {
 	for i := range count {
-		batch = append(batch, &storage.Enqueue{
+		batch = append(batch, storage.Enqueue{
 			Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}, To: []storage.Entry{{Session: "a", QoS: 1, Live: true}},
 		})
 	}
 	return batch
 }
 
-func enqueueLive(t *testing.T, s *Store, batch []*storage.Enqueue) answer {
+func enqueueLive(t *testing.T, s *Store, batch []storage.Enqueue) answer {
 	t.Helper()
 	w := make(answer, 1)
 	if _, err := s.EnqueueAll(batch, w); err != nil {
@@ -56,7 +56,7 @@ func TestDoneIsNotWritten(t *testing.T) {
 		for _, e := range batch {
 			acks = append(acks, storage.Ack{Session: "a", Seq: e.To[0].Seq, Progress: storage.Done})
 		}
-		if err := s.AckAll(acks); err != nil {
+		if err := s.AckAll(acks, telling{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-w; err != nil {
@@ -83,6 +83,87 @@ func TestDoneIsNotWritten(t *testing.T) {
 	}
 	if q := s.sessions["a"]; q.next != rounds*each+2 || q.live != 1 {
 		t.Errorf("next number %d, %d waiting", q.next, q.live)
+	}
+}
+
+// A teller notes whom it told.
+type teller struct{ told []storage.Waiter }
+
+func (t *teller) Tell(w storage.Waiter) { t.told = append(t.told, w) }
+
+// telling tells Waiters as the store itself would.
+type telling struct{}
+
+func (telling) Tell(w storage.Waiter) { w.Stored(nil) }
+
+// Who waits for receivers alone is told in the call that has the last acknowledgement, in order, and not once more.
+func TestDoneIsToldAtOnce(t *testing.T) {
+	s := openForTest(t, Options{Path: t.TempDir()})
+	defer s.Close()
+	beginSession(t, s)
+	var by teller
+	for round := 0; len(by.told) == 0; round++ { // the committer may be quicker on a busy machine
+		if round == 100 {
+			t.Fatal("nobody was told")
+		}
+		batches := [][]storage.Enqueue{live(3), live(3)}
+		var waiters []answer
+		var acks []storage.Ack
+		for _, batch := range batches {
+			waiters = append(waiters, enqueueLive(t, s, batch))
+			for _, e := range batch {
+				acks = append(acks, storage.Ack{Session: "a", Seq: e.To[0].Seq, Progress: storage.Done})
+			}
+		}
+		if err := s.AckAll(acks, &by); err != nil {
+			t.Fatal(err)
+		}
+		left := by.told
+		for _, w := range waiters {
+			if len(left) > 0 && left[0] == storage.Waiter(w) {
+				left = left[1:]
+				continue
+			}
+			<-w
+		}
+		if len(left) > 0 {
+			t.Errorf("told out of order: %v of %v", by.told, waiters)
+		}
+	}
+	s.Close() // which tells who is left
+	for _, w := range by.told {
+		if len(w.(answer)) > 0 {
+			t.Error("told twice")
+		}
+	}
+	if left := s.Stats().Writes; left != 0 {
+		t.Errorf("%d writes wait", left)
+	}
+}
+
+// Whoever waits for something else than receivers is told by the store, after those before.
+func TestNobodyElseIsToldAtOnce(t *testing.T) {
+	s := openForTest(t, Options{Path: t.TempDir()})
+	defer s.Close()
+	beginSession(t, s)
+	for round := range 20 {
+		batch := live(1)
+		first, second := enqueueLive(t, s, batch), make(answer, 1)
+		change := storage.PutCounters{Values: map[string]uint64{"n": uint64(round)}}
+		if _, err := s.Update([]storage.Change{change}, second); err != nil {
+			t.Fatal(err)
+		}
+		var by teller
+		if err := s.AckAll([]storage.Ack{{Session: "a", Seq: batch[0].To[0].Seq, Progress: storage.Done}}, &by); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-second; err != nil {
+			t.Fatal(err)
+		}
+		if len(by.told) > 0 || len(first) != 1 {
+			t.Fatalf("round %d: %d told at once, %d before the second", round, len(by.told), len(first))
+		}
+		<-first
 	}
 }
 
@@ -120,7 +201,7 @@ func TestAckInAStepIsNotEarly(t *testing.T) {
 		},
 	} {
 		first, second := &group{id: s.takeIDLocked(), awaited: true}, &group{id: s.takeIDLocked()}
-		e := live(1)[0]
+		e := &live(1)[0]
 		s.enqueueLocked(first, e)
 		want := take(second, e.To[0].Seq)
 		if got := s.prepareLocked(first, time.Now()); got != want {
@@ -143,7 +224,7 @@ func TestBrisk(t *testing.T) {
 	if q.brisk {
 		t.Error("a receiver that did not answer is waited for")
 	}
-	second := live(1)[0]
+	second := &live(1)[0]
 	g := &group{id: s.takeIDLocked(), awaited: true}
 	if !s.enqueueLocked(g, second) {
 		t.Error("its next message does not need the disk")

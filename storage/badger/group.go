@@ -2,6 +2,7 @@ package badger
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/penstockmq/penstock/storage"
@@ -14,6 +15,7 @@ type group struct {
 	waiters    []storage.Waiter
 	writes     int  // that somebody waits for
 	awaited    bool // somebody waits, or it must not be delayed
+	formal     bool // one of the waiters must be told by Stored
 	records    []record
 	acks       []ackItem
 	received   []receivedItem
@@ -81,6 +83,12 @@ func (g *group) empty() bool {
 
 // lazy reports whether those who wait for the group may not need the disk: their receivers may be quicker.
 func (g *group) lazy() bool { return g.awaited && !g.urgent }
+
+// done reports whether nothing of the group is to be written: all its receivers were quicker, and it has nothing else to say.
+func (g *group) done() bool {
+	return g.lazy() && !g.formal && g.live == 0 && len(g.records)+len(g.received)+len(g.builders) == 0 &&
+		!slices.ContainsFunc(g.gatherings, func(a *gathering) bool { return a.chunk.pinned })
+}
 
 func (g *group) put(key, value []byte) {
 	g.records = append(g.records, record{key, value})

@@ -31,6 +31,8 @@ type Store struct {
 
 	roomNoted atomic.Int64 // when somebody who writes looked at free space last, Unix nanoseconds
 
+	telling sync.Mutex // held while the Waiters of a group are told; taken after mu only while nothing is taken
+
 	reading sync.RWMutex // held for reading while Badger is read, so that Close can wait
 
 	writing      sync.Mutex // held during a transaction; taken before mu; guards what follows
@@ -82,6 +84,8 @@ type work struct {
 	spareGatherings []*gathering
 	company         company   // of the group that is filled
 	gathered        int       // entries in gatherings that are not Done
+	taken           int       // groups that are being written or told of
+	prompt          bool      // who acknowledges now looks after the oldest group himself
 	carried         []ackItem // acknowledgements that the next group written has to say
 	carriedDue      time.Time // when one is written for them alone; zero if they can wait for ever
 }
@@ -171,8 +175,8 @@ func (s *Store) addedLocked(g *group, before int, w storage.Waiter) {
 	s.waiting += g.bytes - before
 	if w != nil {
 		s.awaitLocked(g, true, time.Time{})
-		g.waiters = append(g.waiters, w)
-		s.stats.Writes++
+		g.formal = true
+		s.waitLocked(g, w)
 	}
 }
 

@@ -2,7 +2,6 @@ package badger
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
@@ -11,32 +10,58 @@ import (
 
 // Enqueue implements storage.Store.
 func (s *Store) Enqueue(e *storage.Enqueue, w storage.Waiter) (pending bool, err error) {
-	return s.EnqueueAll([]*storage.Enqueue{e}, w)
-}
-
-// EnqueueAll implements storage.Batcher.
-func (s *Store) EnqueueAll(batch []*storage.Enqueue, w storage.Waiter) (pending bool, err error) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.refuseLocked(slices.ContainsFunc(batch, s.enqueueNeedsRoomLocked)); err != nil {
+	if err := s.refuseLocked(s.enqueueNeedsRoomLocked(e)); err != nil {
+		return false, err
+	}
+	g := s.takeMessageLocked(e, w != nil, now)
+	if w != nil {
+		g.formal = true
+		s.waitLocked(g, w)
+	}
+	return true, nil
+}
+
+// EnqueueAll implements storage.Batcher.
+func (s *Store) EnqueueAll(batch []storage.Enqueue, w storage.Waiter) (pending bool, err error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	needsRoom := false
+	for i := range batch {
+		needsRoom = needsRoom || s.enqueueNeedsRoomLocked(&batch[i])
+	}
+	if err := s.refuseLocked(needsRoom); err != nil {
 		return false, err
 	}
 	var g *group
-	for _, e := range batch {
-		g = s.fillLocked(now)
-		before := g.bytes
-		urgent := s.enqueueLocked(g, e)
-		s.addedLocked(g, before, nil)
-		if w != nil {
-			s.awaitLocked(g, urgent, now)
-		}
+	for i := range batch {
+		g = s.takeMessageLocked(&batch[i], w != nil, now)
 	}
 	if w != nil && g != nil {
-		g.waiters = append(g.waiters, w)
-		s.stats.Writes++
+		s.waitLocked(g, w)
 	}
 	return g != nil, nil
+}
+
+// takeMessageLocked adds a message to the group that is filled.
+func (s *Store) takeMessageLocked(e *storage.Enqueue, awaited bool, now time.Time) *group {
+	g := s.fillLocked(now)
+	before := g.bytes
+	urgent := s.enqueueLocked(g, e)
+	s.waiting += g.bytes - before
+	if awaited {
+		s.awaitLocked(g, urgent, now)
+	}
+	return g
+}
+
+// waitLocked notes who is to be told of a group.
+func (s *Store) waitLocked(g *group, w storage.Waiter) {
+	g.waiters = append(g.waiters, w)
+	s.stats.Writes++
 }
 
 // awaitLocked notes that somebody waits for a write to g: for the disk, if it is urgent, else for receivers.
@@ -126,17 +151,20 @@ func (s *Store) Ack(a storage.Ack, w storage.Waiter) (pending bool, err error) {
 }
 
 // AckAll implements storage.Batcher.
-func (s *Store) AckAll(acks []storage.Ack) error {
+func (s *Store) AckAll(acks []storage.Ack, w storage.Teller) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuseLocked(false); err != nil {
 		return err
 	}
+	s.prompt = true
 	for _, a := range acks {
 		if q := s.movesLocked(a); q != nil {
 			s.noteLocked(q, a)
 		}
 	}
+	s.prompt = false
+	s.tellDoneLocked(w)
 	return nil
 }
 

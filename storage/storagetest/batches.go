@@ -9,9 +9,9 @@ import (
 // enqueueAll hands over messages with payloads for receivers that are online, and returns their numbers without waiting.
 func (s *subject) enqueueAll(b storage.Batcher, w storage.Waiter, session string, payloads ...string) (numbers []uint64, pending bool) {
 	s.Helper()
-	var batch []*storage.Enqueue
+	var batch []storage.Enqueue
 	for _, payload := range payloads {
-		batch = append(batch, &storage.Enqueue{Message: message("t", payload), To: []storage.Entry{{Session: session, QoS: 1, Live: true}}})
+		batch = append(batch, storage.Enqueue{Message: message("t", payload), To: []storage.Entry{{Session: session, QoS: 1, Live: true}}})
 	}
 	pending, err := b.EnqueueAll(batch, w)
 	if err != nil {
@@ -22,6 +22,11 @@ func (s *subject) enqueueAll(b storage.Batcher, w storage.Waiter, session string
 	}
 	return numbers, pending
 }
+
+// telling tells Waiters as the store itself would.
+type telling struct{}
+
+func (telling) Tell(w storage.Waiter) { w.Stored(nil) }
 
 // testBatch: a batch is numbered at once and in order, and what nobody acknowledged is there once the waiter is told.
 func testBatch(s *subject) {
@@ -37,7 +42,7 @@ func testBatch(s *subject) {
 		s.Fatal(err)
 	}
 	equal(s.T, "numbers", s.send("4", "a"), []uint64{4})
-	if err := b.AckAll([]storage.Ack{{Session: "a", Seq: 2, Progress: storage.Done}, {Session: "b", Seq: 1, Progress: storage.Done}}); err != nil {
+	if err := b.AckAll([]storage.Ack{{Session: "a", Seq: 2, Progress: storage.Done}, {Session: "b", Seq: 1, Progress: storage.Done}}, telling{}); err != nil {
 		s.Fatal(err)
 	}
 	equal(s.T, "queue", s.reopen().payloads("a"), []string{"1", "3", "4"})
@@ -63,7 +68,7 @@ func testBatchDoneEarly(s *subject) {
 		} else {
 			want = append(want, payload)
 		}
-		if err := b.AckAll(acks); err != nil {
+		if err := b.AckAll(acks, telling{}); err != nil {
 			s.Fatal(err)
 		}
 		if err := s.result(w, pending, nil); err != nil {

@@ -22,13 +22,17 @@ func HoldNumbered(inner storage.Store) *Numbered {
 }
 
 // EnqueueAll implements storage.Batcher.
-func (n *Numbered) EnqueueAll(batch []*storage.Enqueue, w storage.Waiter) (pending bool, err error) {
+func (n *Numbered) EnqueueAll(batch []storage.Enqueue, w storage.Waiter) (pending bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for i, e := range batch {
+	for i := range batch {
+		e := &batch[i]
 		n.numberLocked(e)
 		kept := *e // who asked reads the numbers while the inner Store may set them
 		kept.To = slices.Clone(e.To)
+		if e.Received != nil {
+			kept.Received = new(*e.Received)
+		}
 		last := w
 		if i < len(batch)-1 {
 			last = nil
@@ -57,7 +61,7 @@ func (n *Numbered) numberLocked(e *storage.Enqueue) {
 }
 
 // AckAll implements storage.Batcher.
-func (n *Numbered) AckAll(acks []storage.Ack) error {
+func (n *Numbered) AckAll(acks []storage.Ack, _ storage.Teller) error {
 	for _, a := range acks {
 		if _, err := n.Ack(a, nil); err != nil {
 			return err
