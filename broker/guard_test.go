@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"io"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +38,7 @@ func guardedLoads(tb testing.TB, with ...hooks.Hook) (all []guardedLoad) {
 			guardedLoad{"pair QoS 0 version " + v.String(), 32, plainLoad(tb, v, 1, 32, with), 12},
 			guardedLoad{"fan-out QoS 0 version " + v.String(), 100, plainLoad(tb, v, 100, 1, with), 9},
 			guardedLoad{"pair QoS 1 version " + v.String(), 32, ackedLoad(tb, v, 32, with), 36},
+			guardedLoad{"pair QoS 1 in bursts version " + v.String(), 200, ackedLoad(tb, v, 200, with), 36},
 		)
 	}
 	return all
@@ -87,19 +89,39 @@ func (l *guardedLoad) allocations() float64 {
 	return testing.AllocsPerRun(200, l.pass) / float64(l.deliveries)
 }
 
-// ackedAllocations are those of a delivery with QoS 1 to one subscriber: the message that waits for its acknowledgement.
-const ackedAllocations = 1
+// bytes are those that one delivery allocates.
+func (l *guardedLoad) bytes() float64 {
+	const passes = 200
+	var before, after runtime.MemStats
+	l.pass()
+	runtime.ReadMemStats(&before)
+	for range passes {
+		l.pass()
+	}
+	runtime.ReadMemStats(&after)
+	return float64(after.TotalAlloc-before.TotalAlloc) / float64(passes*l.deliveries)
+}
+
+// A delivery with QoS 1 to one subscriber allocates the message that waits for its acknowledgement, with 64 bytes of payload.
+const (
+	ackedAllocations = 1
+	ackedBytes       = 192
+)
 
 // A delivery with QoS 0 allocates nothing, and one with QoS 1 no more than it must.
 func TestGuardAllocations(t *testing.T) {
 	guarded(t)
 	for _, l := range guardedLoads(t) {
-		limit := 0.02 // of a whole pass, which may grow a buffer now and then
+		limit, bytes := 0.02, 16.0 // of a whole pass, which may grow a buffer now and then
 		if strings.Contains(l.name, "QoS 1") {
 			limit += ackedAllocations
+			bytes += ackedBytes
 		}
 		if got := l.allocations(); got > limit {
 			t.Errorf("%s: %.2f allocations a delivery, want %v at most", l.name, got, limit)
+		}
+		if got := l.bytes(); got > bytes {
+			t.Errorf("%s: %.1f bytes allocated for a delivery, want %v at most", l.name, got, bytes)
 		}
 	}
 }

@@ -69,24 +69,10 @@ func (l *line) shrink() {
 
 // resize moves everything to a ring of another length, which must hold it.
 func (l *line) resize(length int) {
-	places := make([]place, length)
+	places := placeRings.take(length)
 	for i := range l.length {
 		places[i] = *l.at(i)
 	}
+	placeRings.give(l.places)
 	l.places, l.first = places, 0
-}
-
-// The lengths of rings: at least ringMin, and at most ringKept while little is in them.
-const (
-	ringMin  = 4
-	ringKept = 64
-)
-
-// ringFor is how long a ring is to be after something left it. It waits until seven eighths
-// are free, so that a queue that goes up and down is not copied each time.
-func ringFor(length, used int) int {
-	for length > ringKept && used <= length/8 {
-		length = max(ringKept, length/4)
-	}
-	return length
 }
