@@ -55,6 +55,7 @@ type Store struct {
 // An index is what memory knows of the disk.
 type index struct {
 	sessions  map[string]*queue
+	latest    *queue // that was asked for last; nil if it is gone
 	handles   map[uint64]*queue
 	retained  map[string]place // large retained messages, by topic
 	nextID    uint64           // for chunks, groups and sessions; never given twice

@@ -96,7 +96,7 @@ func (s *Store) enqueueLocked(g *group, e *storage.Enqueue) (urgent bool) {
 	for i := range e.To {
 		to := &e.To[i]
 		to.Seq = 0
-		q := s.sessions[to.Session]
+		q := s.queueLocked(to.Session)
 		if q == nil {
 			continue
 		}
@@ -203,9 +203,18 @@ func (s *Store) noteLocked(q *queue, a storage.Ack) {
 	}
 }
 
+// queueLocked is a session's queue, or nil. Messages and acknowledgements of one session come many at a time.
+func (s *Store) queueLocked(session string) *queue {
+	if q := s.latest; q != nil && q.id == session {
+		return q
+	}
+	s.latest = s.sessions[session]
+	return s.latest
+}
+
 // movesLocked is the queue of which an acknowledgement says something new, or nil.
 func (s *Store) movesLocked(a storage.Ack) *queue {
-	q := s.sessions[a.Session]
+	q := s.queueLocked(a.Session)
 	if q == nil || a.Seq == 0 || a.Seq >= q.next || a.Progress > storage.Done || q.marks.get(a.Seq) >= a.Progress {
 		return nil
 	}
@@ -336,6 +345,7 @@ func (s *Store) deleteSessionLocked(g *group, id string) {
 		return
 	}
 	delete(s.sessions, id)
+	s.latest = nil
 	delete(s.handles, q.handle)
 	s.hookedLocked(q, false)
 	g.put(idKey(keySession, q.handle), nil)
