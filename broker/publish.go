@@ -193,7 +193,7 @@ func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan
 			m, found = changed, c.b.index.Lookup(stringAsBytes(changed.Topic))
 		}
 	}
-	r := newRouting(c.b, m)
+	r := t.routing(m)
 	r.borrowed = borrowed
 	if refused := r.admit(t, found.Value); refused != nil {
 		r.free()

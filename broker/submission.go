@@ -62,7 +62,30 @@ func (t *turn) putOff(r *routing) {
 	for i := range r.stored {
 		a.receivers = append(a.receivers, earlyReceiver{session: r.stored[i].session})
 	}
-	r.free()
+	r.message, r.publisher, r.enqueue.Received = nil, nil, nil
+	r.matched, r.rejected, r.entries, r.stored = 0, 0, r.entries[:0], r.stored[:0]
+	t.idle = r
+}
+
+// routing is newRouting, quicker for a message after one that was put off.
+func (t *turn) routing(m *packet.Message) *routing {
+	r := t.idle
+	if r == nil {
+		return newRouting(t.b, m)
+	}
+	t.idle = nil
+	r.message = m
+	return r
+}
+
+// freeIdle frees what routing would have used.
+func (t *turn) freeIdle() {
+	if r := t.idle; r != nil {
+		t.idle = nil
+		clear(r.entries[:cap(r.entries)])
+		clear(r.stored[:cap(r.stored)])
+		r.free()
+	}
 }
 
 // mayPutOff reports whether nothing but sessions and the publisher wait for the store.
@@ -78,6 +101,7 @@ func (t *turn) submit() {
 		return
 	}
 	t.later = nil
+	t.freeIdle()
 	t.b.counters.pending.Add(int64(len(a.messages)))
 	pending, err := t.b.batcher.EnqueueAll(t.batchOf(a), a)
 	clear(t.batch)

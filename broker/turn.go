@@ -27,6 +27,7 @@ type turn struct {
 	spare  []storage.Ack // the memory of the last acks
 	queues []*hookQueue  // with messages that their hooks were told of
 	later  *submission   // messages for the store, or nil
+	idle   *routing      // for the next message, or nil
 
 	batch    []storage.Enqueue  // a submission while the store is called
 	received []storage.Received // of batch
