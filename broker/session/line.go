@@ -1,6 +1,10 @@
 package session
 
-import "sort"
+import (
+	"sort"
+
+	"github.com/penstockmq/penstock/broker/ring"
+)
 
 // A place is one number that waits for its turn.
 type place struct {
@@ -69,10 +73,31 @@ func (l *line) shrink() {
 
 // resize moves everything to a ring of another length, which must hold it.
 func (l *line) resize(length int) {
-	places := placeRings.take(length)
+	places := placeRings.Take(length)
 	for i := range l.length {
 		places[i] = *l.at(i)
 	}
-	placeRings.give(l.places)
+	placeRings.Give(l.places)
 	l.places, l.first = places, 0
+}
+
+// The lengths of rings: at least ringMin, and at most ringKept while little is in them. What is longer is passed on from one session to the
+// next: each burst would otherwise make and leave some.
+const (
+	ringMin  = 4
+	ringKept = ring.Shortest
+)
+
+var (
+	slotRings  ring.Pool[slot]
+	placeRings ring.Pool[place]
+)
+
+// ringFor is how long a ring is to be after something left it. It waits until seven eighths
+// are free, so that a queue that goes up and down is not copied each time.
+func ringFor(length, used int) int {
+	for length > ringKept && used <= length/8 {
+		length = max(ringKept, length/4)
+	}
+	return length
 }

@@ -141,11 +141,11 @@ func (o *Outbound) at(number uint64) *slot { return &o.slots[number&uint64(len(o
 // resize moves the slots to a ring of another length, which must hold them.
 func (o *Outbound) resize(length int) {
 	from := *o
-	o.slots = slotRings.take(length)
+	o.slots = slotRings.Take(length)
 	for n := o.head; n < o.reach; n++ {
 		*o.at(n) = *from.at(n)
 	}
-	slotRings.give(from.slots)
+	slotRings.Give(from.slots)
 }
 
 // extend gives the number reach a slot, to be filled.

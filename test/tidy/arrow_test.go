@@ -18,7 +18,8 @@ type arrow struct {
 var arrows = []arrow{
 	{"broker/packet", nil},
 	{"broker/topic", nil},
-	{"broker/session", []string{"broker/packet", "broker/topic"}},
+	{"broker/ring", nil},
+	{"broker/session", []string{"broker/packet", "broker/topic", "broker/ring"}}, // ring is memory: the state machine stays without locks of its own
 	{"broker*", []string{"broker*", "hooks*", "storage", "configs"}},
 	{"hooks*", []string{"hooks*", "broker/packet", "broker/topic", "configs"}},
 	{"storage*", []string{"storage*", "broker/packet", "broker/topic"}},
