@@ -26,7 +26,7 @@ type Broker struct {
 	prepare func(path string, s settings) (string, error)
 	// version are the arguments with which it prints its version, in the first line.
 	version []string
-	// measures is set if it serves metrics of its store on settings.metrics.
+	// measures is set if it serves metrics on settings.metrics.
 	measures bool
 	// without are the scenarios and groups of cases that it does not know, and only311 is set if it does not know MQTT 5.
 	without []string
@@ -54,6 +54,9 @@ func (s *settings) home() string {
 
 // knows reports whether a broker can be measured in a case.
 func (b *Broker) knows(k *Case) bool {
+	if len(k.Only) > 0 && !slices.Contains(k.Only, b.Name) {
+		return false
+	}
 	return !slices.Contains(b.without, string(k.Options.Scenario)) && !slices.Contains(b.without, k.Group) && !(b.only311 && k.Options.Version == 5)
 }
 

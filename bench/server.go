@@ -18,13 +18,14 @@ import (
 // A server is a broker that runs.
 type server struct {
 	// Fixed when start returns.
-	broker  Broker
-	address string
-	folder  string // of all its files
-	data    string // of what is durable; empty for none
-	metrics string // URL, or empty
-	config  string // file
-	set     settings
+	broker      Broker
+	address     string
+	folder      string // of all its files
+	data        string // of what is durable; empty for none
+	metrics     string // URL, or empty
+	config      string // file
+	set         settings
+	environment []string // what a case adds to it
 
 	command *exec.Cmd
 	said    *bytes.Buffer // what it wrote; to be read once it has ended
@@ -50,7 +51,7 @@ func start(ctx context.Context, b Broker, k *Case, in string) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	s := &server{broker: b, folder: folder, said: new(bytes.Buffer)}
+	s := &server{broker: b, folder: folder, said: new(bytes.Buffer), environment: k.Environment}
 	if err := errors.Join(s.configure(k), s.launch()); err != nil {
 		os.RemoveAll(folder)
 		return nil, fmt.Errorf("bench: start %s: %w", b.Name, err)
@@ -83,7 +84,7 @@ func (s *server) configure(k *Case) error {
 	if err := s.makeFolders(k.Group); err != nil {
 		return err
 	}
-	if s.data != "" && s.broker.measures {
+	if s.broker.measures && (s.data != "" || k.Metered) {
 		var err error
 		if set.metrics, err = freePort(); err != nil {
 			return err
@@ -119,8 +120,9 @@ func (s *server) launch() error {
 	}
 	s.command = exec.Command(s.broker.Path, s.broker.args(file)...)
 	s.command.Dir = s.folder
+	s.command.Env = append(os.Environ(), s.environment...)
 	if s.broker.environment != nil {
-		s.command.Env = append(os.Environ(), s.broker.environment(s.set)...)
+		s.command.Env = append(s.command.Env, s.broker.environment(s.set)...)
 	}
 	s.command.Stdout, s.command.Stderr = s.said, s.said
 	if err := s.command.Start(); err != nil {
