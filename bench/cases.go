@@ -23,6 +23,8 @@ type Case struct {
 	Environment []string
 	// Metered has a broker that can serve its metrics without a store, too.
 	Metered bool
+	// Channels is for Channel: how many there are that take everything, the one with the members included.
+	Channels int
 }
 
 // The groups of cases.
@@ -67,6 +69,7 @@ const (
 )
 
 func brokerMicros(r *Result) float64 { return r.BrokerMicros }
+func deliveries(r *Result) float64   { return r.DeliveriesPerSecond }
 
 // throughput are the figures of a case with messages.
 func throughput(limit float64, flashMQ string) []Figure {
@@ -76,7 +79,7 @@ func throughput(limit float64, flashMQ string) []Figure {
 // shape are the figures that say what the load was like.
 func shape() []Figure {
 	return []Figure{
-		{Name: "deliveries/s", value: func(r *Result) float64 { return r.DeliveriesPerSecond }, Detail: true},
+		{Name: "deliveries/s", value: deliveries, Detail: true},
 		{Name: "generator CPU, µs/delivery", value: func(r *Result) float64 { return r.GeneratorMicros }, Detail: true},
 		{Name: "messages in a publisher's write", value: func(r *Result) float64 { return r.MessagesPerWrite }, Detail: true},
 		{Name: "messages in a subscriber's read", value: func(r *Result) float64 { return r.MessagesPerRead }, Detail: true},
@@ -89,7 +92,7 @@ func Cases() []Case {
 	for i := range all {
 		all[i].Group = Live
 	}
-	stored := slices.Concat(idleStoredCases(), durablePairsCases(), heldCases(), backlogCases())
+	stored := slices.Concat(idleStoredCases(), durablePairsCases(), channelCases(), bridgeCases(), heldCases(), backlogCases())
 	for i := range stored {
 		stored[i].Group = Stored
 	}

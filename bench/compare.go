@@ -302,7 +302,10 @@ func (o *CompareOptions) measureOnce(ctx context.Context, b Broker, k Case) (r R
 		}
 	}()
 	what := k.Options
-	what.Address, what.PIDs, what.Data, what.Metrics = s.address, s.pids(), s.data, s.metrics
+	what.Address, what.PIDs, what.Data, what.Metrics = s.address, s.everyone(), s.data, s.metrics
+	if s.hub != nil {
+		what.To = s.hub.address
+	}
 	if k.Ending != NoEnding {
 		what.Restart = func(ctx context.Context) (Restarted, error) { return s.again(ctx, k.Ending) }
 	}

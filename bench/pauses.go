@@ -21,7 +21,7 @@ func pauseCases() []Case {
 		o.Rate, o.Duration = 100_000, 4*time.Second
 		twin := uncollected(name)
 		cases = append(cases,
-			Case{Name: twin, Options: o, Rounds: roundsOften, Only: []string{"penstock"}, Environment: []string{"GOGC=off"}, Figures: silences()},
+			Case{Name: twin, Options: o, Rounds: roundsOften, Only: penstockOnly, Environment: []string{"GOGC=off"}, Figures: silences()},
 			Case{Name: name, Options: o, Rounds: roundsOften, Metered: true, Figures: append(collecting(twin), silences()...)})
 	}
 	return cases
@@ -67,7 +67,7 @@ func silences() []Figure {
 		{Name: "p99.9, µs", value: func(r *Result) float64 { return micros(r.Latency.P999) }, Detail: true},
 		{Name: "generator away, ms at most", value: func(r *Result) float64 { return micros(r.Silence.Away) / 1000 }, Detail: true},
 		{Name: "broker CPU, µs/delivery", value: brokerMicros, Detail: true},
-		{Name: "deliveries/s", value: func(r *Result) float64 { return r.DeliveriesPerSecond }, Detail: true},
+		{Name: "deliveries/s", value: deliveries, Detail: true},
 	}
 }
 
