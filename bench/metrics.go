@@ -21,9 +21,10 @@ const (
 	bytesMetric    = storePrefix + "written_bytes_total"
 
 	// Go's runtime says of each of the last 256 collections for how long it stopped the program, in its two stops together and with
-	// the wait until every thread stood: the longest, and how many there were since the program began.
+	// the wait until every thread stood: the longest. Since the program began: the time in all, and how many collections there were.
 	collectorPrefix   = "go_gc_duration_seconds"
 	stopMetric        = collectorPrefix + `{quantile="1"}`
+	stopsMetric       = collectorPrefix + "_sum"
 	collectionsMetric = collectorPrefix + "_count"
 
 	metricsTimeout = 10 * time.Second
@@ -58,9 +59,10 @@ func newStoreWork(before, after samples, seconds float64) *StoreWork {
 
 // CollectorWork is what a broker written in Go says of its garbage collector.
 type CollectorWork struct {
-	Collections          float64 `json:"collections"` // while something was measured
-	CollectionsPerSecond float64 `json:"collections_per_second"`
-	// LongestStop is the longest time for which a collection stopped the program, since the broker began.
+	Collections          float64       `json:"collections"` // while something was measured
+	CollectionsPerSecond float64       `json:"collections_per_second"`
+	MeanStop             time.Duration `json:"mean_stop_ns"` // for which one of those stopped the program
+	// LongestStop is the longest of all since the broker began.
 	LongestStop time.Duration `json:"longest_stop_ns"`
 }
 
@@ -72,9 +74,12 @@ func newCollectorWork(before, after samples, seconds float64) *CollectorWork {
 	}
 	n := total - before[collectionsMetric]
 	return &CollectorWork{
-		Collections: n, CollectionsPerSecond: n / seconds, LongestStop: time.Duration(after[stopMetric] * float64(time.Second)),
+		Collections: n, CollectionsPerSecond: n / seconds,
+		MeanStop: inSeconds(quotient(after[stopsMetric]-before[stopsMetric], n)), LongestStop: inSeconds(after[stopMetric]),
 	}
 }
+
+func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // under are the samples whose names begin with a prefix.
 func (s samples) under(prefix string) samples {

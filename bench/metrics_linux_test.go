@@ -47,9 +47,9 @@ func TestStoreWork(t *testing.T) {
 
 // A collector is told of by the collections of the time that was measured, and by its longest stop of all time.
 func TestCollectorWork(t *testing.T) {
-	before := samples{collectionsMetric: 3, stopMetric: 0.001}
-	w := newCollectorWork(before, samples{collectionsMetric: 11, stopMetric: 0.002, "x": 5}, 4)
-	if w.Collections != 8 || w.CollectionsPerSecond != 2 || w.LongestStop != 2*time.Millisecond {
+	before := samples{collectionsMetric: 3, stopMetric: 0.001, stopsMetric: 0.002}
+	w := newCollectorWork(before, samples{collectionsMetric: 11, stopMetric: 0.002, stopsMetric: 0.006, "x": 5}, 4)
+	if w.Collections != 8 || w.CollectionsPerSecond != 2 || w.LongestStop != 2*time.Millisecond || w.MeanStop != time.Millisecond/2 {
 		t.Errorf("%+v", w)
 	}
 	if w := newCollectorWork(before, samples{fsyncsMetric: 1}, 4); w != nil {

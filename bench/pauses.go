@@ -34,6 +34,7 @@ func collecting(twin string) []Figure {
 			zeros: true, Limit: 1, Absolute: true},
 		{Name: "silences over 1 ms that a collection adds", base: twin, beside: addedSilences, zeros: true, Limit: addedMax, Absolute: true},
 		{Name: "collections while it was measured", value: collected(func(w *CollectorWork) float64 { return w.Collections }), zeros: true, Detail: true},
+		{Name: "mean stop of these, ms", value: collected(func(w *CollectorWork) float64 { return micros(w.MeanStop) / 1000 }), zeros: true, Detail: true},
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func paused(long uint64, collections float64) Result {
 	r := Result{Seconds: 2, Silence: &Silence{Long: long}}
 	if collections >= 0 {
-		r.Collector = &CollectorWork{Collections: collections, CollectionsPerSecond: collections / 2, LongestStop: 500 * time.Microsecond}
+		r.Collector = &CollectorWork{Collections: collections, CollectionsPerSecond: collections / 2, LongestStop: 500 * time.Microsecond, MeanStop: 250 * time.Microsecond}
 	}
 	return r
 }
@@ -48,7 +48,9 @@ Details, to judge the figures above by:
 | case      | figure                            | ours | theirs | ratio |
 |---        |---                                |---   |---     |---    |
 | collected | collections while it was measured | 4.00 | –      |       |
+| collected | mean stop of these, ms            | 0.25 | –      |       |
 | idle      | collections while it was measured | 0    | –      |       |
+| idle      | mean stop of these, ms            | 0.25 | –      |       |
 `
 	if table != want {
 		t.Errorf("got\n%s\nwant\n%s", table, want)

@@ -117,7 +117,8 @@ func (w *StoreWork) write(p page) {
 
 func (w *CollectorWork) write(p page) {
 	if w != nil {
-		p.line(true, "collections", "%.0f (%.1f/s); the longest stop since the broker began was %v", w.Collections, w.CollectionsPerSecond, w.LongestStop)
+		p.line(true, "collections", "%.0f (%.1f/s), each a stop of %v in the mean; the longest since the broker began was %v", w.Collections, w.CollectionsPerSecond,
+			w.MeanStop, w.LongestStop)
 	}
 }
 
