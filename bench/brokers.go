@@ -26,7 +26,7 @@ type Broker struct {
 	prepare func(path string, s settings) (string, error)
 	// version are the arguments with which it prints its version, in the first line.
 	version []string
-	// measures is set if it serves metrics of its store on settings.metrics.
+	// measures is set if it serves metrics on settings.metrics.
 	measures bool
 	// without are the scenarios and groups of cases that it does not know, and only311 is set if it does not know MQTT 5.
 	without []string
@@ -42,6 +42,10 @@ type settings struct {
 	data     string // folder for what is durable; empty for none
 	metrics  int    // port of 127.0.0.1; 0 for none
 	spare    int    // another port that nobody listens on
+	filter   string // of all topics
+	channels int    // that take them
+	hub      string // host:port of the broker to which it forwards them; empty for none
+	version  byte   // of MQTT on the way there
 }
 
 // home is a folder for what a broker writes whatever is asked of it.
@@ -54,6 +58,9 @@ func (s *settings) home() string {
 
 // knows reports whether a broker can be measured in a case.
 func (b *Broker) knows(k *Case) bool {
+	if len(k.Only) > 0 && !slices.Contains(k.Only, b.Name) {
+		return false
+	}
 	return !slices.Contains(b.without, string(k.Options.Scenario)) && !slices.Contains(b.without, k.Group) && !(b.only311 && k.Options.Version == 5)
 }
 
@@ -88,9 +95,31 @@ storage: {path: %q, sync: always}
 limits: {receive_maximum: %d, max_inflight: %d, max_queue_messages: %d, max_queue_bytes: %d}
 admin: {address: %q}
 log: {level: warn}
-`, s.port, s.data, s.window, min(max(s.inflight, int(configs.Default().Limits.MaxInflight)), windowMax-1), countMax, int64(1)<<40, admin)
+%s%s`, s.port, s.data, s.window, min(max(s.inflight, int(configs.Default().Limits.MaxInflight)), windowMax-1), countMax, int64(1)<<40, admin,
+				penstockChannels(s), penstockBridge(s))
 		},
 	}
+}
+
+// penstockChannels declares the channels, as they come.
+func penstockChannels(s settings) string {
+	if s.channels == 0 {
+		return ""
+	}
+	text := "channels:\n"
+	for i := range s.channels {
+		text += fmt.Sprintf("  - {name: %s, filter: %q}\n", channelName(i), s.filter)
+	}
+	return text
+}
+
+// penstockBridge declares the bridge to the hub.
+func penstockBridge(s settings) string {
+	if s.hub == "" {
+		return ""
+	}
+	return fmt.Sprintf("bridges:\n  - {name: hub, address: %q, version: %q, client_id: edge, topics: [{filter: %q, direction: out}]}\n",
+		"tcp://"+s.hub, map[byte]string{4: "3.1.1", 5: "5"}[s.version], s.filter)
 }
 
 // Mosquitto is Eclipse Mosquitto, as Debian builds it, with room for the window and queues without a bound. With a data folder
@@ -106,7 +135,7 @@ allow_anonymous true
 max_inflight_messages %d
 max_queued_messages 0
 log_type error
-`, s.port, max(s.window, s.inflight))
+`, s.port, max(s.window, s.inflight)) + mosquittoBridge(s)
 			if s.data == "" {
 				return text + "persistence false\n"
 			}
@@ -114,6 +143,20 @@ log_type error
 			return text + fmt.Sprintf("user root\npersistence true\npersistence_location %s%c\n", s.data, filepath.Separator)
 		},
 	}
+}
+
+// mosquittoBridge declares the bridge to the hub. What waits for that is kept where its persistence is on.
+func mosquittoBridge(s settings) string {
+	if s.hub == "" {
+		return ""
+	}
+	return fmt.Sprintf(`connection hub
+address %s
+remote_clientid edge
+bridge_protocol_version %s
+cleansession false
+topic %s out 1
+`, s.hub, map[byte]string{4: "mqttv311", 5: "mqttv50"}[s.version], s.filter)
 }
 
 // said is the first line that the program prints with its version, or its name.

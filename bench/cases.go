@@ -17,6 +17,14 @@ type Case struct {
 	Rounds int
 	// Ending says how the broker is ended, once it has what it is to keep, to be started again.
 	Ending Ending
+	// Only are the names of the brokers that are measured in it; none for all that know it.
+	Only []string
+	// Environment is what the broker finds there besides, as NAME=value.
+	Environment []string
+	// Metered has a broker that can serve its metrics without a store, too.
+	Metered bool
+	// Channels is for Channel: how many there are that take everything, the one with the members included.
+	Channels int
 }
 
 // The groups of cases.
@@ -38,9 +46,13 @@ const (
 // A Figure is one number of a Result, better when smaller unless AtLeast.
 type Figure struct {
 	Name  string
-	value func(*Result) float64 // 0 if it is not known
+	value func(*Result) float64 // 0 if it is not known, or with zeros NaN
 	// base names the case by whose figure of the same value this one is divided; empty for none.
 	base string
+	// beside is, if it is not nil, taken of each round and the same round of base, in place of the quotient. NaN is not known.
+	beside func(r, base *Result) float64
+	// zeros tells that 0 is a value as others are.
+	zeros bool
 	// Limit is what it should not exceed, as a ratio to the reference broker, or itself if Absolute. 0 is none.
 	Limit    float64
 	Absolute bool
@@ -57,6 +69,7 @@ const (
 )
 
 func brokerMicros(r *Result) float64 { return r.BrokerMicros }
+func deliveries(r *Result) float64   { return r.DeliveriesPerSecond }
 
 // throughput are the figures of a case with messages.
 func throughput(limit float64, flashMQ string) []Figure {
@@ -66,7 +79,7 @@ func throughput(limit float64, flashMQ string) []Figure {
 // shape are the figures that say what the load was like.
 func shape() []Figure {
 	return []Figure{
-		{Name: "deliveries/s", value: func(r *Result) float64 { return r.DeliveriesPerSecond }, Detail: true},
+		{Name: "deliveries/s", value: deliveries, Detail: true},
 		{Name: "generator CPU, µs/delivery", value: func(r *Result) float64 { return r.GeneratorMicros }, Detail: true},
 		{Name: "messages in a publisher's write", value: func(r *Result) float64 { return r.MessagesPerWrite }, Detail: true},
 		{Name: "messages in a subscriber's read", value: func(r *Result) float64 { return r.MessagesPerRead }, Detail: true},
@@ -75,11 +88,11 @@ func shape() []Figure {
 
 // Cases are what brokers are compared by, with the limits that Penstock is built to.
 func Cases() []Case {
-	all := slices.Concat(trafficCases(), singleCases(), holdingCases(), latencyCases())
+	all := slices.Concat(trafficCases(), singleCases(), holdingCases(), latencyCases(), pauseCases())
 	for i := range all {
 		all[i].Group = Live
 	}
-	stored := slices.Concat(idleStoredCases(), durablePairsCases(), heldCases(), backlogCases())
+	stored := slices.Concat(idleStoredCases(), durablePairsCases(), channelCases(), bridgeCases(), heldCases(), backlogCases())
 	for i := range stored {
 		stored[i].Group = Stored
 	}
@@ -188,25 +201,12 @@ func latencyCases() []Case {
 		{Name: "p50, µs", value: func(r *Result) float64 { return micros(r.Latency.P50) }, Detail: true},
 		{Name: "generator late, p99, µs", value: func(r *Result) float64 { return micros(r.Lateness.P99) }, Detail: true},
 	}
-	pauses := withQoS(Latency, 0)
-	pauses.Rate = 100_000
 	qos0, qos1 := withQoS(Latency, 0), withQoS(Latency, 1)
 	qos0.Duration, qos1.Duration = 4*time.Second, 4*time.Second
 	return []Case{
 		{Name: "latency-qos0", Options: qos0, Figures: figures, Rounds: roundsOften},
 		{Name: "latency-qos1", Options: qos1, Figures: figures, Rounds: roundsOften},
-		{Name: "pauses", Options: pauses, Figures: []Figure{
-			{Name: "longest silence, ms", value: silent(func(s *Silence) float64 { return micros(s.Longest) / 1000 }), Limit: 1, Absolute: true},
-			{Name: "p99.9, µs", value: func(r *Result) float64 { return micros(r.Latency.P999) }},
-			{Name: "generator away, ms at most", value: silent(func(s *Silence) float64 { return micros(s.Away) / 1000 }), Detail: true},
-			{Name: "deliveries/s", value: func(r *Result) float64 { return r.DeliveriesPerSecond }, Detail: true},
-		}},
 	}
-}
-
-// silent takes a figure from the silences of an open loop.
-func silent(of func(*Silence) float64) func(*Result) float64 {
-	return func(r *Result) float64 { return of(r.Silence) }
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -58,7 +59,12 @@ type Row struct {
 	AtLeast  bool      `json:"at_least"` // Limit is to be reached, not to be kept
 	FlashMQ  string    `json:"flashmq,omitempty"`
 	Detail   bool      `json:"detail,omitempty"`
+	// Zeros tells of which brokers 0 is what was measured; nil if of none.
+	Zeros []bool `json:"zeros,omitempty"`
 }
+
+// zero reports whether a broker's median was measured and is 0.
+func (r *Row) zero(i int) bool { return i < len(r.Zeros) && r.Zeros[i] }
 
 // Met reports whether the row keeps its limit. A row without one does, and one that needs a reference that is not there.
 func (r *Row) Met() bool {
@@ -71,7 +77,7 @@ func (r *Row) Met() bool {
 	switch {
 	case r.Limit == 0:
 		return true
-	case value == 0:
+	case value == 0 && !(r.Absolute && r.zero(0)):
 		return false // it was not measured
 	case r.AtLeast:
 		return value >= r.Limit
@@ -296,7 +302,10 @@ func (o *CompareOptions) measureOnce(ctx context.Context, b Broker, k Case) (r R
 		}
 	}()
 	what := k.Options
-	what.Address, what.PIDs, what.Data, what.Metrics = s.address, s.pids(), s.data, s.metrics
+	what.Address, what.PIDs, what.Data, what.Metrics = s.address, s.everyone(), s.data, s.metrics
+	if s.hub != nil {
+		what.To = s.hub.address
+	}
 	if k.Ending != NoEnding {
 		what.Restart = func(ctx context.Context) (Restarted, error) { return s.again(ctx, k.Ending) }
 	}
@@ -323,9 +332,12 @@ func (c *Comparison) add(k Case, found map[string]results) {
 func newRow(k Case, f Figure, found map[string]results) Row {
 	row := Row{Group: k.Group, Case: k.Name, Figure: f.Name, Limit: f.Limit, Absolute: f.Absolute, AtLeast: f.AtLeast, FlashMQ: f.FlashMQ, Detail: f.Detail}
 	for i, rounds := range found[k.Name] {
-		m := median(rounds, f.value)
-		if f.base != "" {
-			m = quotient(m, median(found[f.base][i], f.value))
+		m := f.of(rounds, found[f.base], i)
+		if f.zeros {
+			row.Zeros = append(row.Zeros, m == 0)
+		}
+		if math.IsNaN(m) {
+			m = 0
 		}
 		row.Medians = append(row.Medians, m)
 	}
@@ -333,6 +345,23 @@ func newRow(k Case, f Figure, found map[string]results) Row {
 		row.Ratio = quotient(row.Medians[0], row.Medians[n-1])
 	}
 	return row
+}
+
+// of is the figure from the rounds of a broker, number i, and those of all with the base. Unknown is NaN with zeros and else 0.
+func (f *Figure) of(rounds []Result, base results, i int) float64 {
+	switch {
+	case f.beside != nil:
+		var values []float64
+		for n := range min(len(rounds), len(base[i])) {
+			values = append(values, f.beside(&rounds[n], &base[i][n]))
+		}
+		return middle(values)
+	case f.base != "":
+		return quotient(median(rounds, f.value), median(base[i], f.value))
+	case f.zeros && len(rounds) == 0:
+		return math.NaN()
+	}
+	return median(rounds, f.value)
 }
 
 // quotient is 0, which means that it is not known, if the divisor is not known.
@@ -352,7 +381,16 @@ func median(rounds []Result, value func(*Result) float64) float64 {
 	for i := range rounds {
 		values[i] = value(&rounds[i])
 	}
+	return middle(values)
+}
+
+// middle is the median of the values that are known, and NaN if none is.
+func middle(values []float64) float64 {
+	values = slices.DeleteFunc(values, math.IsNaN)
 	slices.Sort(values)
 	n := len(values)
+	if n == 0 {
+		return math.NaN()
+	}
 	return (values[(n-1)/2] + values[n/2]) / 2
 }

@@ -147,6 +147,58 @@ func TestCompareMosquitto(t *testing.T) {
 	}
 }
 
+// A bridge is measured between two brokers, both of which are started, told apart by what they take, and gone afterwards.
+func TestCompareBridge(t *testing.T) {
+	b, folder := mosquitto(t), t.TempDir()
+	for _, version := range []byte{4, 5} {
+		o := small(withQoS(Bridge, 1), "")
+		o.To, o.Version, o.Durable = "hub", version, true
+		var found Result
+		c, err := Compare(t.Context(), CompareOptions{
+			Brokers: []Broker{b}, Rounds: 1, Duration: 300 * time.Millisecond, Folder: folder,
+			Cases:  []Case{{Name: "bridge", Group: Live, Options: o, Figures: bridgeCases()[0].Figures}},
+			Report: func(_ Case, _ int, _ string, r Result) { found = r },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		near, far := found.Options.Address, found.Options.To
+		if len(c.Troubles) > 0 || found.Delivered == 0 || len(found.Processes) != 2 || near == far || far == "hub" {
+			t.Errorf("version %d: %+v, %+v", version, c.Troubles, found)
+		}
+		for _, address := range []string{near, far} {
+			if err := greet(t.Context(), address); err == nil {
+				t.Errorf("there is still a broker at %s", address)
+			}
+		}
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, error %v", left, err)
+	}
+}
+
+// The hub of an edge that does not start is ended, too.
+func TestCompareEndsTheHub(t *testing.T) {
+	b, folder, hub := mosquitto(t), t.TempDir(), ""
+	right := b.config
+	b.config = func(s settings) string {
+		if hub = s.hub; hub != "" {
+			return "what is this\n"
+		}
+		return right(s)
+	}
+	_, err := start(t.Context(), b, &Case{Group: Live, Options: withQoS(Bridge, 1)}, folder)
+	if err == nil || !strings.Contains(err.Error(), "it ended at once") || hub == "" {
+		t.Errorf("hub %q, error %v", hub, err)
+	}
+	if err := greet(t.Context(), hub); err == nil {
+		t.Error("the hub still answers")
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, error %v", left, err)
+	}
+}
+
 // A broker that is killed is started again on the same folder. This one has then lost what it acknowledged, which is told.
 func TestCompareKills(t *testing.T) {
 	b, folder := mosquitto(t), t.TempDir()
@@ -190,6 +242,9 @@ func TestPenstockConfig(t *testing.T) {
 		{port: 1, window: 100, inflight: 100},
 		{port: 1, window: 100, inflight: 2000},
 		{port: 1, window: windowMax, inflight: windowMax, data: "/a folder/data", metrics: 2},
+		{port: 1, window: 100, inflight: 100, channels: 1000, filter: "bench/#"},
+		{port: 1, window: 100, inflight: 100, hub: "127.0.0.1:2", version: 4, filter: "bench/#"},
+		{port: 1, window: 100, inflight: 100, hub: "127.0.0.1:2", version: 5, filter: "bench/#"},
 	} {
 		file := filepath.Join(t.TempDir(), "config.yaml")
 		if err := os.WriteFile(file, []byte(b.config(s)), 0o600); err != nil {
@@ -207,6 +262,19 @@ func TestPenstockConfig(t *testing.T) {
 		}
 		if admin := cfg.Admin.Address; (admin == "") != (s.metrics == 0) {
 			t.Errorf("admin at %q", admin)
+		}
+		if len(cfg.Channels) != s.channels || (len(cfg.Bridges) > 0) != (s.hub != "") {
+			t.Errorf("%+v, %+v", cfg.Channels, cfg.Bridges)
+		}
+		for i, c := range cfg.Channels {
+			if c.Name != channelName(i) || c.Filter != s.filter {
+				t.Errorf("channel %d: %+v", i, c)
+			}
+		}
+		for _, b := range cfg.Bridges {
+			if want := map[byte]string{4: "3.1.1", 5: "5"}[s.version]; b.Address != "tcp://"+s.hub || b.Version != want || b.Topics[0].Filter != s.filter {
+				t.Errorf("%+v", b)
+			}
 		}
 	}
 }

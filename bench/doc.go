@@ -12,6 +12,7 @@
 //
 // Its nouns are the scenario (who publishes to whom: a plan), the client (one connection's protocol, handed bytes and
 // appending frames), the traffic (windows, order and counts of all of them), the loop (the sockets) and the
-// Result. Compare starts brokers in turn and puts their Results side by side. Packets are tested against
+// Result. Compare starts brokers in turn, two of a kind for a bridge, and puts their Results side by side; what Go's collector does to
+// clients it measures beside the same broker without one. Packets are tested against
 // another codec, clients and traffic without sockets, and whole runs against a broker in the test's process.
 package bench

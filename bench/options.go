@@ -83,7 +83,7 @@ type Options struct {
 	// Settle is for Backlog with Data: how long the size is watched after everything was read, or until it is below SettleBelow bytes.
 	Settle      time.Duration `json:"settle,omitempty"`
 	SettleBelow int64         `json:"settle_below,omitempty"`
-	// Metrics is the URL of the broker's metrics (Prometheus), read for what it says of its store; empty for none.
+	// Metrics is the URL of the broker's metrics (Prometheus), read for what it says of its store and its garbage collector; empty for none.
 	Metrics string `json:"metrics,omitempty"`
 	// Rest is how long the generator sleeps between two looks at its sockets, so that one read and one write serve several messages
 	// and the processor is the broker's. It must be short against the time in which the broker works off all windows.

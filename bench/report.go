@@ -47,6 +47,7 @@ func (r *Result) Write(w io.Writer) error {
 	r.writeMemory(p)
 	r.writeTimes(p)
 	r.Store.write(p)
+	r.Collector.write(p)
 	if r.Backlog != nil {
 		r.Backlog.write(p)
 	}
@@ -111,6 +112,13 @@ func megabytes(n int64) float64 { return float64(n) / 1e6 }
 func (w *StoreWork) write(p page) {
 	if w != nil && w.Fsyncs > 0 {
 		p.line(true, "fsyncs", "%.0f/s, %.1f messages each, %.0f bytes written a message", w.FsyncsPerSecond, w.MessagesPerFsync, w.BytesPerMessage)
+	}
+}
+
+func (w *CollectorWork) write(p page) {
+	if w != nil {
+		p.line(true, "collections", "%.0f (%.1f/s), each a stop of %v in the mean; the longest since the broker began was %v", w.Collections, w.CollectionsPerSecond,
+			w.MeanStop, w.LongestStop)
 	}
 }
 

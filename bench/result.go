@@ -66,19 +66,21 @@ type Result struct {
 	// Acknowledged is from when a message was sent until the broker acknowledged it, for durable sessions.
 	Acknowledged Quantiles `json:"acknowledged"`
 
-	Store   *StoreWork  `json:"store,omitempty"` // nil without Metrics
-	Backlog *Backlogged `json:"backlog,omitempty"`
-	Lone    *LoneResult `json:"lone,omitempty"`
+	Store     *StoreWork     `json:"store,omitempty"`     // nil without Metrics
+	Collector *CollectorWork `json:"collector,omitempty"` // nil without Metrics, or if they do not tell of one
+	Backlog   *Backlogged    `json:"backlog,omitempty"`
+	Lone      *LoneResult    `json:"lone,omitempty"`
 }
 
 // A Stage is what was measured from one moment to another.
 type Stage struct {
-	Seconds        float64    `json:"seconds"`
-	Published      uint64     `json:"published"`
-	Delivered      uint64     `json:"delivered"`
-	BrokerCores    float64    `json:"broker_cores"` // processors kept busy
-	GeneratorCores float64    `json:"generator_cores"`
-	Store          *StoreWork `json:"store,omitempty"`
+	Seconds        float64        `json:"seconds"`
+	Published      uint64         `json:"published"`
+	Delivered      uint64         `json:"delivered"`
+	BrokerCores    float64        `json:"broker_cores"` // processors kept busy
+	GeneratorCores float64        `json:"generator_cores"`
+	Store          *StoreWork     `json:"store,omitempty"`
+	Collector      *CollectorWork `json:"collector,omitempty"`
 
 	MessagesPerWrite float64      `json:"messages_per_write"`
 	MessagesPerRead  float64      `json:"messages_per_read"`

@@ -231,6 +231,10 @@ func TestKnows(t *testing.T) {
 			t.Errorf("%s: %+v, error %v", test.name, test.k.Options, err)
 		}
 	}
+	first := Case{Options: share, Only: Brokers[:1]}
+	if ours, theirs := Penstock(""), Mosquitto(""); !ours.knows(&first) || theirs.knows(&first) {
+		t.Errorf("%v are measured in a case of theirs, and others: %v, %v", first.Only, ours.knows(&first), theirs.knows(&first))
+	}
 	if _, err := NewBroker("nobody", ""); err == nil || !strings.Contains(err.Error(), "one of penstock, nanomq") {
 		t.Errorf("error %v", err)
 	}

@@ -286,6 +286,9 @@ func (r *run) measure(ctx context.Context) error {
 	}
 	d := r.options.Duration
 	stage, err := r.observe(func() error {
+		if err := r.settleMetrics(ctx); err != nil {
+			return err
+		}
 		r.startClocks()
 		if r.options.Scenario == Latency {
 			// Until everything that was due has arrived, so that what a broker is late with is timed, too.
@@ -299,6 +302,17 @@ func (r *run) measure(ctx context.Context) error {
 	}
 	r.conclude(stage)
 	return r.measureMemory()
+}
+
+// afterMetrics is how long an open loop goes on untimed after the broker was asked for its metrics, during which nothing was sent.
+const afterMetrics = 100 * time.Millisecond
+
+// settleMetrics lets what became due in an open loop while the broker was asked for its metrics arrive before anything is timed.
+func (r *run) settleMetrics(ctx context.Context) error {
+	if r.options.Metrics == "" || r.options.Scenario != Latency {
+		return nil
+	}
+	return r.flow(ctx, "warming up", afterMetrics)
 }
 
 // startClocks begins to time messages.
@@ -372,7 +386,7 @@ func (r *run) conclude(s Stage) {
 	res := &r.result
 	res.Seconds, res.Published, res.Delivered = s.Seconds, s.Published, s.Delivered
 	res.DeliveriesPerSecond = float64(s.Delivered) / s.Seconds
-	res.BrokerCores, res.Store = s.BrokerCores, s.Store
+	res.BrokerCores, res.Store, res.Collector = s.BrokerCores, s.Store, s.Collector
 	res.MessagesPerWrite, res.MessagesPerRead, res.Processes = s.MessagesPerWrite, s.MessagesPerRead, s.Processes
 	if s.Delivered > 0 {
 		each := 1e6 * s.Seconds / float64(s.Delivered)

@@ -18,13 +18,15 @@ import (
 // A server is a broker that runs.
 type server struct {
 	// Fixed when start returns.
-	broker  Broker
-	address string
-	folder  string // of all its files
-	data    string // of what is durable; empty for none
-	metrics string // URL, or empty
-	config  string // file
-	set     settings
+	broker      Broker
+	address     string
+	folder      string // of all its files
+	data        string // of what is durable; empty for none
+	metrics     string // URL, or empty
+	config      string // file
+	set         settings
+	environment []string // what a case adds to it
+	hub         *server  // to which it forwards; nil for none
 
 	command *exec.Cmd
 	said    *bytes.Buffer // what it wrote; to be read once it has ended
@@ -40,9 +42,25 @@ const (
 	inflightMin = 1000
 )
 
-// start starts a broker on a free port, as a case needs it, and waits until it answers a CONNECT. Its files are in a folder of their own
-// in the one named; the system's temporary folder if that is empty.
+// start starts a broker as a case needs it: for a bridge, another of its kind before it, as the hub.
 func start(ctx context.Context, b Broker, k *Case, in string) (*server, error) {
+	if k.Options.Scenario != Bridge {
+		return startOne(ctx, b, k, nil, in)
+	}
+	hub, err := startOne(ctx, b, k, nil, in)
+	if err != nil {
+		return nil, err
+	}
+	edge, err := startOne(ctx, b, k, hub, in)
+	if err != nil {
+		return nil, errors.Join(err, hub.stop())
+	}
+	return edge, nil
+}
+
+// startOne starts a broker on a free port and waits until it answers a CONNECT. Its files are in a folder of their own in the one named;
+// the system's temporary folder if that is empty.
+func startOne(ctx context.Context, b Broker, k *Case, hub *server, in string) (*server, error) {
 	folder, err := os.MkdirTemp(in, "penstock-bench-")
 	if err == nil {
 		folder, err = filepath.Abs(folder) // brokers start in it
@@ -50,14 +68,14 @@ func start(ctx context.Context, b Broker, k *Case, in string) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	s := &server{broker: b, folder: folder, said: new(bytes.Buffer)}
+	s := &server{broker: b, folder: folder, said: new(bytes.Buffer), environment: k.Environment, hub: hub}
 	if err := errors.Join(s.configure(k), s.launch()); err != nil {
 		os.RemoveAll(folder)
 		return nil, fmt.Errorf("bench: start %s: %w", b.Name, err)
 	}
 	if err := s.await(ctx); err != nil {
-		stopErr := s.stop()
-		return nil, fmt.Errorf("bench: start %s: %w", b.Name, errors.Join(err, stopErr, s.words()))
+		stopErr := s.stopOne()
+		return nil, fmt.Errorf("bench: start %s: %w", b.Name, errors.Join(err, stopErr, s.wordsOne()))
 	}
 	return s, nil
 }
@@ -66,7 +84,10 @@ func start(ctx context.Context, b Broker, k *Case, in string) (*server, error) {
 func (s *server) configure(k *Case) error {
 	raiseFileLimit()
 	o, set := &k.Options, &s.set
-	*set = settings{window: o.Window, inflight: o.Window, folder: s.folder}
+	*set = settings{window: o.Window, inflight: o.Window, folder: s.folder, filter: o.Prefix + "/#", channels: k.Channels, version: o.Version}
+	if s.hub != nil {
+		set.hub = s.hub.address
+	}
 	if o.Scenario == Backlog {
 		set.inflight = max(o.Window, inflightMin)
 	}
@@ -83,7 +104,7 @@ func (s *server) configure(k *Case) error {
 	if err := s.makeFolders(k.Group); err != nil {
 		return err
 	}
-	if s.data != "" && s.broker.measures {
+	if s.broker.measures && (s.data != "" || k.Metered) {
 		var err error
 		if set.metrics, err = freePort(); err != nil {
 			return err
@@ -119,8 +140,9 @@ func (s *server) launch() error {
 	}
 	s.command = exec.Command(s.broker.Path, s.broker.args(file)...)
 	s.command.Dir = s.folder
+	s.command.Env = append(os.Environ(), s.environment...)
 	if s.broker.environment != nil {
-		s.command.Env = append(os.Environ(), s.broker.environment(s.set)...)
+		s.command.Env = append(s.command.Env, s.broker.environment(s.set)...)
 	}
 	s.command.Stdout, s.command.Stderr = s.said, s.said
 	if err := s.command.Start(); err != nil {
@@ -210,6 +232,14 @@ func (s *server) again(ctx context.Context, how Ending) (Restarted, error) {
 // pids are the broker's processes.
 func (s *server) pids() []int { return family(s.command.Process.Pid) }
 
+// everyone are the processes of the broker and then those of its hub.
+func (s *server) everyone() []int {
+	if s.hub == nil {
+		return s.pids()
+	}
+	return append(s.pids(), s.hub.pids()...)
+}
+
 // kill ends all its processes without a warning.
 func (s *server) kill() { s.signal(s.pids(), os.Kill) }
 
@@ -238,14 +268,29 @@ func (s *server) end() error {
 	return fmt.Errorf("it did not end within %v of SIGTERM and was killed", stopTimeout)
 }
 
-// stop ends the process and removes its files.
+// stop ends the broker and then its hub, and removes their files.
 func (s *server) stop() error {
+	err := s.stopOne()
+	if s.hub != nil {
+		err = errors.Join(err, s.hub.stop())
+	}
+	return err
+}
+
+func (s *server) stopOne() error {
 	defer os.RemoveAll(s.folder)
 	return s.end()
 }
 
-// words is what a broker that has ended wrote, as an error.
+// words is what a broker and its hub wrote, once both have ended, as an error.
 func (s *server) words() error {
+	if s.hub == nil {
+		return s.wordsOne()
+	}
+	return errors.Join(s.wordsOne(), s.hub.wordsOne())
+}
+
+func (s *server) wordsOne() error {
 	if s.said.Len() == 0 {
 		return nil
 	}

@@ -40,7 +40,7 @@ func (r *run) read() (reading, error) {
 
 // observe measures while do works.
 func (r *run) observe(do func() error) (Stage, error) {
-	storeBefore, err := r.readStore()
+	toldBefore, err := r.readMetrics()
 	if err != nil {
 		return Stage{}, err
 	}
@@ -55,7 +55,7 @@ func (r *run) observe(do func() error) (Stage, error) {
 	if err != nil {
 		return Stage{}, err
 	}
-	storeAfter, err := r.readStore()
+	toldAfter, err := r.readMetrics()
 	if err != nil {
 		return Stage{}, err
 	}
@@ -70,16 +70,16 @@ func (r *run) observe(do func() error) (Stage, error) {
 	for i, pid := range r.options.PIDs {
 		s.Processes = append(s.Processes, ProcessUse{PID: pid, Cores: (after.each[i] - before.each[i]).Seconds() / seconds})
 	}
-	s.Store = newStoreWork(storeBefore, storeAfter, seconds)
+	s.Store, s.Collector = newStoreWork(toldBefore, toldAfter, seconds), newCollectorWork(toldBefore, toldAfter, seconds)
 	return s, nil
 }
 
-// readStore is what the broker's metrics say of its store.
-func (r *run) readStore() (samples, error) {
+// readMetrics is what the broker says of itself.
+func (r *run) readMetrics() (samples, error) {
 	if r.options.Metrics == "" {
 		return nil, nil
 	}
-	return storeMetrics(r.options.Metrics)
+	return readMetrics(r.options.Metrics)
 }
 
 // A watch looks at the broker's anonymous memory again and again.

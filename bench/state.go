@@ -68,7 +68,7 @@ func (s *state) name(k *Case, b *Broker, round int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("bench: state: %w", err)
 	}
-	return fmt.Sprintf("%s %s %d %d %s %s %s", k.Name, k.Group, k.Ending, round, b.Name, program, options), nil
+	return fmt.Sprintf("%s %s %d %q %t %d %d %s %s %s", k.Name, k.Group, k.Ending, k.Environment, k.Metered, k.Channels, round, b.Name, program, options), nil
 }
 
 // digest is that of a program. Its time would not do: building it again changes that, and nothing else.

@@ -27,8 +27,8 @@ func TestState(t *testing.T) {
 	}
 	f.WriteString(`{"at":"2026`)
 	f.Close()
-	other, program := k, b
-	other.Options.QoS, program.Path = 1, "/bin/ls"
+	other, environment, program := k, k, b
+	other.Options.QoS, environment.Environment, program.Path = 1, []string{"GOGC=off"}, "/bin/ls"
 	for _, test := range []struct {
 		what  string
 		k     Case
@@ -40,6 +40,7 @@ func TestState(t *testing.T) {
 		{"the same", k, b, 0, now, true},
 		{"another round", k, b, 1, now, false},
 		{"other options", other, b, 0, now, false},
+		{"another environment", environment, b, 0, now, false},
 		{"another program", k, program, 0, now, false},
 		{"another day", k, b, 0, now.Add(stateAge), false},
 	} {

@@ -1,6 +1,10 @@
 package bench
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // The cases in which brokers have a store on disk.
 
@@ -21,13 +25,86 @@ func durablePairsCases() []Case {
 	durable.Durable = true
 	return []Case{
 		{Name: pairsClean, Options: clean, Figures: throughput(0, "")},
-		{Name: "pairs-durable", Options: durable, Figures: append([]Figure{
+		{Name: "pairs-durable", Options: durable, Figures: slices.Concat([]Figure{
 			{Name: "broker CPU, × " + pairsClean, value: brokerMicros, base: pairsClean, Limit: 1.4, Absolute: true},
 			{Name: "broker CPU, µs/delivery", value: brokerMicros},
-			{Name: "fsyncs/s", value: func(r *Result) float64 { return r.Store.fsyncsPerSecond() }},
-			{Name: "messages/fsync", value: func(r *Result) float64 { return r.Store.messagesPerFsync() }},
-			{Name: "PUBACK p99, ms", value: pubackP99},
-		}, shape()...)},
+		}, synced(), shape())},
+	}
+}
+
+// synced are the figures of a case whose messages go to the store while they are delivered.
+func synced() []Figure {
+	return []Figure{
+		{Name: "fsyncs/s", value: func(r *Result) float64 { return r.Store.fsyncsPerSecond() }},
+		{Name: "messages/fsync", value: func(r *Result) float64 { return r.Store.messagesPerFsync() }},
+		{Name: "PUBACK p99, ms", value: pubackP99},
+	}
+}
+
+// penstockOnly and bridging are the brokers that are measured where others have nothing that is alike.
+var penstockOnly, bridging = []string{"penstock"}, []string{"penstock", "mosquitto"}
+
+// channelName names the first channel, which the members join, and those that only take copies.
+func channelName(i int) string {
+	if i == 0 {
+		return "bench"
+	}
+	return fmt.Sprintf("bench-%d", i)
+}
+
+// copiesMany is how many channels take everything in the case about copies.
+const copiesMany = 1000
+
+// channelCases are about a durable channel and the work that its members share. No other broker is measured: the nearest that they
+// have is a shared subscription, which share-qos1 compares, and with sessions that last mosquitto's is still acknowledged before
+// anything is on disk, so that a ratio would be one of two different promises.
+func channelCases() []Case {
+	one := manned(Channel, 1, 20, 5, 100)
+	one.Channel, one.Durable = channelName(0), true
+	many := one
+	many.Clients, many.Window = 4, 10 // a message is a thousand
+	return []Case{
+		{Name: "channel", Options: one, Only: penstockOnly, Channels: 1, Figures: slices.Concat([]Figure{
+			{Name: "deliveries/s", value: deliveries, Limit: 60_000, Absolute: true, AtLeast: true},
+			{Name: "broker CPU, µs/delivery", value: brokerMicros},
+		}, synced(), shape()[1:])},
+		{Name: "channels-1000", Options: many, Only: penstockOnly, Channels: copiesMany, Figures: []Figure{
+			{Name: "broker CPU, µs/copy", value: func(r *Result) float64 { return r.BrokerMicros / copiesMany }, Limit: 1.5, Absolute: true},
+			{Name: "copies/s", value: func(r *Result) float64 { return r.DeliveriesPerSecond * copiesMany }},
+			{Name: "PUBACK p99, ms", value: pubackP99, Detail: true},
+		}},
+	}
+}
+
+// bridgeCases are about the way from an edge over its bridge to a session at a hub, two brokers of a kind. The clients at either end
+// speak the version of the link.
+func bridgeCases() []Case {
+	five := manned(Bridge, 1, 16, 1, 500)
+	five.Durable, five.Version = true, 5
+	five.To = "hub" // a comparison puts its address in its place
+	three := five
+	three.Version = 4
+	figures := append([]Figure{
+		{Name: "deliveries/s", value: deliveries, Limit: 30_000, Absolute: true, AtLeast: true},
+		{Name: "CPU of both brokers, µs/delivery", value: brokerMicros},
+		{Name: "CPU of the edge, µs/delivery", value: processMicros(0)},
+		{Name: "CPU of the hub, µs/delivery", value: processMicros(1)},
+		{Name: "PUBACK p99, ms", value: pubackP99},
+		{Name: "fsyncs/s of the edge", value: func(r *Result) float64 { return r.Store.fsyncsPerSecond() }, Detail: true},
+	}, shape()[1:]...)
+	return []Case{
+		{Name: "bridge", Options: five, Only: bridging, Figures: figures},
+		{Name: "bridge-311", Options: three, Only: bridging, Figures: figures},
+	}
+}
+
+// processMicros is the processor time of one of two brokers, each of which is one process.
+func processMicros(i int) func(*Result) float64 {
+	return func(r *Result) float64 {
+		if len(r.Processes) != 2 {
+			return 0
+		}
+		return r.Processes[i].Micros
 	}
 }
 

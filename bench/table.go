@@ -169,6 +169,9 @@ func (r *Row) cells() []string {
 	last := len(r.Medians) - 1
 	for i, m := range r.Medians {
 		text := short(m)
+		if r.zero(i) {
+			text = "0"
+		}
 		if ratio := quotient(m, r.Medians[last]); i > 0 && i < last && ratio > 0 {
 			text += fmt.Sprintf(" (%.2f)", ratio)
 		}
@@ -193,7 +196,7 @@ func (r *Row) verdict() string {
 	switch {
 	case r.Met():
 		return limit
-	case r.Medians[0] == 0:
+	case r.Medians[0] == 0 && !r.zero(0):
 		return limit + " not measured"
 	}
 	return limit + " MISSED"

@@ -21,6 +21,8 @@ func TestVerdicts(t *testing.T) {
 		{Row{Medians: []float64{6, 1}, Ratio: 6, Limit: 5, Absolute: true, AtLeast: true}, "≥ 5", true},
 		{Row{Medians: []float64{4, 9}, Limit: 5, Absolute: true, AtLeast: true}, "≥ 5 MISSED", false},
 		{Row{Medians: []float64{0, 9}, Limit: 5, Absolute: true}, "≤ 5 not measured", false},
+		{Row{Medians: []float64{0, 9}, Limit: 5, Absolute: true, Zeros: []bool{true, false}}, "≤ 5", true},
+		{Row{Medians: []float64{-2, 9}, Limit: 5, Absolute: true, Zeros: []bool{false, false}}, "≤ 5", true},
 	} {
 		if got := test.row.verdict(); got != test.want || test.row.Met() != test.met {
 			t.Errorf("%+v: %q, met %v", test.row, got, test.row.Met())

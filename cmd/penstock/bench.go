@@ -135,7 +135,7 @@ func benchScenarioFlags(f *pflag.FlagSet, o *bench.Options) {
 
 // benchStoreFlags defines the flags about what a broker stores.
 func benchStoreFlags(f *pflag.FlagSet, o *bench.Options) {
-	f.StringVar(&o.Metrics, "metrics", "", "URL of Penstock's metrics (http://127.0.0.1:9883/metrics), to count fsyncs")
+	f.StringVar(&o.Metrics, "metrics", "", "URL of Penstock's metrics (http://127.0.0.1:9883/metrics), to count fsyncs and collections")
 	switch o.Scenario {
 	case bench.Backlog:
 		f.IntVar(&o.Subscribers, "sessions", o.Subscribers, "sessions that are away")

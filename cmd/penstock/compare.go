@@ -30,7 +30,8 @@ func benchCompare() *cobra.Command {
 		Use:   "compare",
 		Short: "Start brokers in turn and measure them side by side; the last named is the reference",
 		Long: "Start brokers in turn, each anew for each measurement, and measure them side by side. Cases with a store write to disk:\n" +
-			"Penstock with storage.sync always, mosquitto with its persistence on, which writes now and then.",
+			"Penstock with storage.sync always, mosquitto with its persistence on, which writes now and then. For a bridge two of a kind are\n" +
+			"started. Cases whose name ends in -uncollected, and those with channels, are Penstock's alone.",
 		Args: cobra.NoArgs, SilenceUsage: true,
 		RunE: func(c *cobra.Command, _ []string) error { return b.run(c) },
 	}
