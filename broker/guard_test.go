@@ -35,10 +35,10 @@ func guardedLoads(tb testing.TB, with ...hooks.Hook) (all []guardedLoad) {
 	tb.Helper()
 	for _, v := range bothVersions {
 		all = append(all,
-			guardedLoad{"pair QoS 0 version " + v.String(), 32, plainLoad(tb, v, 1, 32, with), 12},
+			guardedLoad{"pair QoS 0 version " + v.String(), 32, plainLoad(tb, v, 1, 32, with), 11},
 			guardedLoad{"fan-out QoS 0 version " + v.String(), 100, plainLoad(tb, v, 100, 1, with), 9},
-			guardedLoad{"pair QoS 1 version " + v.String(), 32, ackedLoad(tb, v, 32, with), 36},
-			guardedLoad{"pair QoS 1 in bursts version " + v.String(), 200, ackedLoad(tb, v, 200, with), 36},
+			guardedLoad{"pair QoS 1 version " + v.String(), 32, ackedLoad(tb, v, 32, with), 33},
+			guardedLoad{"pair QoS 1 in bursts version " + v.String(), 200, ackedLoad(tb, v, 200, with), 33},
 		)
 	}
 	return all

@@ -22,7 +22,7 @@ func faults() []fault {
 	return []fault{
 		{
 			name: "ack-first", says: "PUBACK and PUBREC do not wait for the store", slow: true, kills: 1,
-			finds: []kind{kindLost}, wrap: func(s storage.Store) storage.Store { return ackFirst{s} },
+			finds: []kind{kindLost, kindRetained}, wrap: func(s storage.Store) storage.Store { return ackFirst{s} },
 		},
 		{
 			name: "suback-first", says: "SUBACK does not wait for the store", slow: true,
