@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -66,22 +65,24 @@ const bridgeTextMax = 64 << 10
 
 // ServeBridges adds the bridges to what is served. It may be called once.
 func (s *Server) ServeBridges(b Bridges) {
-	same := http.NewCrossOriginProtection() // a web page must not pause a bridge of the machine that shows it
-	serve := func(pattern string, f http.HandlerFunc) { s.mux.Handle(pattern, s.private(same.Handler(f))) }
-	serve("GET "+BridgesPath, func(w http.ResponseWriter, _ *http.Request) { sayJSON(w, b.Bridges()) })
-	serve("GET "+BridgesPath+"/{name}", func(w http.ResponseWriter, r *http.Request) {
-		for _, one := range b.Bridges() {
-			if one.Name == r.PathValue("name") {
-				sayJSON(w, one)
+	const one = BridgesPath + "/{name}"
+	change := func(pattern string, f func(name string) error) {
+		s.operate(pattern, func(w http.ResponseWriter, r *http.Request) { sayBridgeError(w, f(r.PathValue("name"))) })
+	}
+	change("POST "+one+"/pause", b.Pause)
+	change("POST "+one+"/resume", b.Resume)
+	change("DELETE "+one, b.Delete)
+	s.operate("GET "+BridgesPath, func(w http.ResponseWriter, _ *http.Request) { sayJSON(w, http.StatusOK, b.Bridges()) })
+	s.operate("GET "+one, func(w http.ResponseWriter, r *http.Request) {
+		for _, status := range b.Bridges() {
+			if status.Name == r.PathValue("name") {
+				sayJSON(w, http.StatusOK, status)
 				return
 			}
 		}
 		sayBridgeError(w, ErrNoBridge)
 	})
-	serve("POST "+BridgesPath+"/{name}/pause", func(w http.ResponseWriter, r *http.Request) { sayBridgeError(w, b.Pause(r.PathValue("name"))) })
-	serve("POST "+BridgesPath+"/{name}/resume", func(w http.ResponseWriter, r *http.Request) { sayBridgeError(w, b.Resume(r.PathValue("name"))) })
-	serve("DELETE "+BridgesPath+"/{name}", func(w http.ResponseWriter, r *http.Request) { sayBridgeError(w, b.Delete(r.PathValue("name"))) })
-	serve("PUT "+BridgesPath+"/{name}", func(w http.ResponseWriter, r *http.Request) {
+	s.operate("PUT "+one, func(w http.ResponseWriter, r *http.Request) {
 		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bridgeTextMax))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
@@ -104,17 +105,6 @@ func sayBridgeError(w http.ResponseWriter, err error) {
 	default:
 		say(w, http.StatusInternalServerError, err.Error()+"\n")
 	}
-}
-
-func sayJSON(w http.ResponseWriter, value any) {
-	text, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(append(text, '\n')) // the client may be gone
 }
 
 // A bridgeCollector turns snapshots of the bridges into metrics, each labelled with the bridge's name.

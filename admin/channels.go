@@ -158,9 +158,8 @@ const (
 
 // ServeChannels adds the channels to what is served, and to the metrics. It may be called once.
 func (s *Server) ServeChannels(c Channels) {
-	same := http.NewCrossOriginProtection() // a web page must not empty a channel of the machine that shows it
 	serve := func(pattern string, f func(r *http.Request) (any, error)) {
-		s.mux.Handle(pattern, s.private(same.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.operate(pattern, func(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), channelPatience)
 			defer cancel()
 			answer, err := f(r.WithContext(ctx))
@@ -168,8 +167,8 @@ func (s *Server) ServeChannels(c Channels) {
 				sayChannelError(w, err)
 				return
 			}
-			sayValue(w, http.StatusOK, answer)
-		}))))
+			sayJSON(w, http.StatusOK, answer)
+		})
 	}
 	const one = ChannelsPath + "/{name}"
 	serve("GET "+ChannelsPath, func(*http.Request) (any, error) { return c.Channels(), nil })
@@ -274,17 +273,5 @@ func sayChannelError(w http.ResponseWriter, err error) {
 	case errors.Is(err, ErrOngoing):
 		status = http.StatusAccepted
 	}
-	sayValue(w, status, f)
-}
-
-func sayValue(w http.ResponseWriter, status int, value any) {
-	text, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // the client may be gone
+	sayJSON(w, status, f)
 }

@@ -2,15 +2,11 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -77,50 +73,9 @@ func (s *Server) storeRoutes(mux *http.ServeMux, store Store, log *slog.Logger) 
 		mux.Handle("GET "+BackupPath, absent)
 		return
 	}
-	mux.Handle("GET "+StatsPath, s.private(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { sayStats(w, store.Stats()) })))
+	mux.Handle("GET "+StatsPath, s.private(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { sayJSON(w, http.StatusOK, store.Stats()) })))
 	backups := &backups{store: store, log: log, lasting: s.lasting, running: make(chan struct{}, backupsMax)}
 	mux.Handle("GET "+BackupPath, s.private(backups))
-}
-
-// private asks for the bearer token. Where there is none it answers this machine only, under a name that no web page's
-// address can have: what clients say to each other is not for anyone who reaches the port.
-func (s *Server) private(next http.Handler) http.Handler {
-	if s.locked {
-		return s.guard(next)
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(r.RemoteAddr) || !isNumber(r.Host) {
-			say(w, http.StatusForbidden, "without admin.token only this machine may ask, at an address of numbers\n")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func isLoopback(address string) bool {
-	peer, err := netip.ParseAddrPort(address)
-	return err == nil && peer.Addr().Unmap().IsLoopback()
-}
-
-// isNumber reports whether a Host header has an IP address or localhost, which DNS cannot point elsewhere.
-func isNumber(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
-	return err == nil || name == "localhost"
-}
-
-func sayStats(w http.ResponseWriter, stats StoreStats) {
-	text, err := json.MarshalIndent(stats, "", "  ")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(append(text, '\n')) // the client may be gone
 }
 
 // backups answers with a backup, a stream of unknown length.
