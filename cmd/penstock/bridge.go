@@ -1,14 +1,10 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
-	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -16,14 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penstockmq/penstock/admin"
-	"github.com/penstockmq/penstock/configs"
 )
 
-// bridgeAsked says which broker the bridge commands ask.
-type bridgeAsked struct{ file, address string }
-
 func bridgeCommand() *cobra.Command {
-	asked := &bridgeAsked{}
 	c := &cobra.Command{
 		Use:   "bridge",
 		Short: "Show, pause and resume a running broker's bridges to others",
@@ -32,63 +23,35 @@ func bridgeCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.PersistentFlags().StringVar(&asked.file, "config", "", "configuration file of the broker")
-	c.PersistentFlags().StringVar(&asked.address, "address", "", "host:port of the broker's HTTP side, instead of admin.address")
+	asked := newSubject(c, admin.BridgesPath)
 	c.AddCommand(bridgeList(asked), bridgeStat(asked), bridgePut(asked))
-	for _, w := range []struct{ name, method, path, short string }{
+	for _, w := range []struct{ verb, method, what, short string }{
 		{"pause", http.MethodPost, "/pause", "End a bridge's connection; its queue goes on taking messages, also after a restart"},
 		{"resume", http.MethodPost, "/resume", "Let a paused bridge connect again"},
 		{"delete", http.MethodDelete, "", "Remove a bridge that is not in the configuration, with the messages in its queue"},
 	} {
 		c.AddCommand(&cobra.Command{
-			Use: w.name + " NAME", Short: w.short, Args: cobra.ExactArgs(1),
+			Use: w.verb + " NAME", Short: w.short, Args: cobra.ExactArgs(1),
 			RunE: func(c *cobra.Command, args []string) error {
-				body, err := asked.ask(c.Context(), w.method, admin.BridgesPath+"/"+url.PathEscape(args[0])+w.path, nil)
-				if err != nil {
-					return err
-				}
-				return body.Close()
+				return asked.ask(c.Context(), request{method: w.method, name: args[0], what: w.what}, nil)
 			},
 		})
 	}
 	return c
 }
 
-// ask sends a request and returns the body of the answer, which is to be closed.
-func (a *bridgeAsked) ask(ctx context.Context, method, path string, text io.Reader) (io.ReadCloser, error) {
-	cfg, err := configs.Load(a.file, nil)
-	if err != nil {
-		return nil, err
-	}
-	o, err := newOperator(&cfg, a.address)
-	if err != nil {
-		return nil, err
-	}
-	return o.ask(ctx, method, path, text)
-}
-
-func bridgeList(asked *bridgeAsked) *cobra.Command {
+func bridgeList(asked *subject) *cobra.Command {
 	return &cobra.Command{
 		Use: "ls", Short: "List the bridges, one a line", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(c.Context(), askTimeout)
-			defer cancel()
-			body, err := asked.ask(ctx, http.MethodGet, admin.BridgesPath, nil)
-			if err != nil {
-				return err
-			}
-			defer body.Close()
 			var all []admin.BridgeStatus
-			if err := json.NewDecoder(io.LimitReader(body, bridgesMax)).Decode(&all); err != nil {
+			if err := asked.get(c.Context(), "", "", &all); err != nil {
 				return err
 			}
 			return listBridges(c.OutOrStdout(), all, time.Now())
 		},
 	}
 }
-
-// bridgesMax bounds what is read of the list of bridges.
-const bridgesMax = 16 << 20
 
 func listBridges(out io.Writer, all []admin.BridgeStatus, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -108,19 +71,12 @@ func since(at, now time.Time) string {
 	return now.Sub(at).Round(time.Second).String()
 }
 
-func bridgeStat(asked *bridgeAsked) *cobra.Command {
+func bridgeStat(asked *subject) *cobra.Command {
 	return &cobra.Command{
 		Use: "stat NAME", Short: "Say everything about one bridge", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeout(c.Context(), askTimeout)
-			defer cancel()
-			body, err := asked.ask(ctx, http.MethodGet, admin.BridgesPath+"/"+url.PathEscape(args[0]), nil)
-			if err != nil {
-				return err
-			}
-			defer body.Close()
 			var s admin.BridgeStatus
-			if err := json.NewDecoder(io.LimitReader(body, bridgesMax)).Decode(&s); err != nil {
+			if err := asked.get(c.Context(), args[0], "", &s); err != nil {
 				return err
 			}
 			return showBridge(c.OutOrStdout(), &s, time.Now())
@@ -157,27 +113,18 @@ func showBridge(out io.Writer, s *admin.BridgeStatus, now time.Time) error {
 	return w.Flush()
 }
 
-func bridgePut(asked *bridgeAsked) *cobra.Command {
+func bridgePut(asked *subject) *cobra.Command {
 	return &cobra.Command{
 		Use: "put NAME FILE", Short: "Make or change a bridge at run time; it is kept across restarts",
 		Long: "Make or change a bridge at run time; it is kept across restarts. FILE holds what would stand in the list of bridges of a\n" +
 			"configuration; - is standard input. Bridges of the configuration file change there, and on SIGHUP.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			from := c.InOrStdin()
-			if args[1] != "-" {
-				f, err := os.Open(args[1])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				from = f
-			}
-			body, err := asked.ask(c.Context(), http.MethodPut, admin.BridgesPath+"/"+url.PathEscape(args[0]), from)
+			text, err := readFrom(c.InOrStdin(), args[1])
 			if err != nil {
 				return err
 			}
-			return body.Close()
+			return asked.ask(c.Context(), request{method: http.MethodPut, name: args[0], text: text}, nil)
 		},
 	}
 }

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
@@ -18,14 +14,7 @@ import (
 	"github.com/penstockmq/penstock/configs"
 )
 
-// channelsMax bounds what is read of an answer about channels; peeked messages are the largest.
-const channelsMax = 64 << 20
-
-// channelAsked says which broker the channel commands ask.
-type channelAsked struct{ file, address string }
-
 func channelCommand() *cobra.Command {
-	asked := &channelAsked{}
 	c := &cobra.Command{
 		Use:   "channel",
 		Short: "See and operate the channels of a running broker",
@@ -34,8 +23,7 @@ func channelCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.PersistentFlags().StringVar(&asked.file, "config", "", "configuration file of the broker")
-	c.PersistentFlags().StringVar(&asked.address, "address", "", "host:port of the broker's HTTP side, instead of admin.address")
+	asked := newSubject(c, admin.ChannelsPath)
 	c.AddCommand(
 		channelList(asked), channelStat(asked), channelCreate(asked), channelDelete(asked), channelPeek(asked), channelEmpty(asked), channelRequeue(asked),
 		channelChange(asked, "pause", "Stop a channel from handing messages out, also after a restart; it goes on taking them"),
@@ -44,56 +32,17 @@ func channelCommand() *cobra.Command {
 	return c
 }
 
-// A channelRequest is what a broker is asked about a channel, or about all if the name is empty.
-type channelRequest struct {
-	method, name string
-	what         string // behind the name in the path
-	text         []byte
-}
-
-// ask sends a request and decodes the answer.
-func (a *channelAsked) ask(ctx context.Context, r channelRequest, answer any) error {
-	cfg, err := configs.Load(a.file, nil)
-	if err != nil {
-		return err
-	}
-	o, err := newOperator(&cfg, a.address)
-	if err != nil {
-		return err
-	}
-	path := admin.ChannelsPath
-	if r.name != "" {
-		path += "/" + url.PathEscape(r.name)
-	}
-	body, err := o.ask(ctx, r.method, path+r.what, bytes.NewReader(r.text))
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	if err := json.NewDecoder(io.LimitReader(body, channelsMax)).Decode(answer); err != nil {
-		return fmt.Errorf("%s: not an answer of a broker: %w", o.target, err)
-	}
-	return nil
-}
-
-// get asks about a channel, or all.
-func (a *channelAsked) get(ctx context.Context, name, what string, answer any) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return a.ask(ctx, channelRequest{method: http.MethodGet, name: name, what: what}, answer)
-}
-
 // channelChange is a command that only has a name to tell.
-func channelChange(asked *channelAsked, verb, short string) *cobra.Command {
+func channelChange(asked *subject, verb, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " NAME", Short: short, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return asked.ask(c.Context(), channelRequest{method: http.MethodPost, name: args[0], what: "/" + verb}, &struct{}{})
+			return asked.ask(c.Context(), request{method: http.MethodPost, name: args[0], what: "/" + verb}, &struct{}{})
 		},
 	}
 }
 
-func channelCreate(asked *channelAsked) *cobra.Command {
+func channelCreate(asked *subject) *cobra.Command {
 	var set []string
 	var file string
 	c := &cobra.Command{
@@ -111,7 +60,7 @@ func channelCreate(asked *channelAsked) *cobra.Command {
 				return err
 			}
 			var made admin.ChannelDetail
-			return asked.ask(c.Context(), channelRequest{method: http.MethodPost, name: args[0], text: text}, &made)
+			return asked.ask(c.Context(), request{method: http.MethodPost, name: args[0], text: text}, &made)
 		},
 	}
 	c.Flags().StringArrayVar(&set, "set", nil, "a setting as key=value; repeatable")
@@ -153,14 +102,7 @@ func channelText(stdin io.Reader, file string, set, args []string) ([]byte, erro
 	return text, nil
 }
 
-func readFrom(stdin io.Reader, file string) ([]byte, error) {
-	if file == "-" {
-		return io.ReadAll(stdin)
-	}
-	return os.ReadFile(file)
-}
-
-func channelDelete(asked *channelAsked) *cobra.Command {
+func channelDelete(asked *subject) *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use:   "delete NAME",
@@ -178,21 +120,21 @@ func channelDelete(asked *channelAsked) *cobra.Command {
 					return fmt.Errorf("%s holds %s: let its members work, empty it, or use --force", args[0], messages(uint64(now.Depth)))
 				}
 			}
-			return asked.ask(c.Context(), channelRequest{method: http.MethodDelete, name: args[0]}, &struct{}{})
+			return asked.ask(c.Context(), request{method: http.MethodDelete, name: args[0]}, &struct{}{})
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "also with messages in it, which are lost")
 	return c
 }
 
-func channelEmpty(asked *channelAsked) *cobra.Command {
+func channelEmpty(asked *subject) *cobra.Command {
 	return &cobra.Command{
 		Use: "empty NAME", Short: "Drop every message of a channel, also those that members have", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			var told struct {
 				Dropped uint64 `json:"dropped"`
 			}
-			if err := asked.ask(c.Context(), channelRequest{method: http.MethodPost, name: args[0], what: "/empty"}, &told); err != nil {
+			if err := asked.ask(c.Context(), request{method: http.MethodPost, name: args[0], what: "/empty"}, &told); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(c.OutOrStdout(), "%s: %s dropped\n", args[0], messages(told.Dropped))
@@ -201,7 +143,7 @@ func channelEmpty(asked *channelAsked) *cobra.Command {
 	}
 }
 
-func channelRequeue(asked *channelAsked) *cobra.Command {
+func channelRequeue(asked *subject) *cobra.Command {
 	return &cobra.Command{
 		Use:   "requeue NAME [NUMBER...]",
 		Short: "Put dead letters back into the channels that they come from",
@@ -222,7 +164,7 @@ func channelRequeue(asked *channelAsked) *cobra.Command {
 				return err
 			}
 			var became admin.Requeued
-			r := channelRequest{method: http.MethodPost, name: args[0], what: "/requeue", text: text}
+			r := request{method: http.MethodPost, name: args[0], what: "/requeue", text: text}
 			if err := asked.ask(c.Context(), r, &became); err != nil {
 				return err
 			}

@@ -17,7 +17,7 @@ import (
 	"github.com/penstockmq/penstock/admin"
 )
 
-func channelList(asked *channelAsked) *cobra.Command {
+func channelList(asked *subject) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "ls", Short: "List the channels, one a line", Args: cobra.NoArgs,
@@ -152,7 +152,7 @@ func showMembers(out io.Writer, members []admin.ChannelMember) error {
 	return w.Flush()
 }
 
-func channelPeek(asked *channelAsked) *cobra.Command {
+func channelPeek(asked *subject) *cobra.Command {
 	var count int
 	var from uint64
 	var asJSON bool

@@ -33,7 +33,7 @@ var channelOrders = map[string]func(a, b *admin.ChannelStatus) int{
 
 // A watch is the command line of channel stat.
 type watch struct {
-	asked    *channelAsked
+	asked    *subject
 	name     string // empty is all channels
 	interval time.Duration
 	count    int // of looks; 0 is without end on a terminal, once elsewhere
@@ -42,7 +42,7 @@ type watch struct {
 	out      io.Writer
 }
 
-func channelStat(asked *channelAsked) *cobra.Command {
+func channelStat(asked *subject) *cobra.Command {
 	w := &watch{asked: asked}
 	c := &cobra.Command{
 		Use:   "stat [NAME]",

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/penstockmq/penstock/admin"
 	"github.com/penstockmq/penstock/configs"
@@ -33,8 +34,23 @@ func newOperator(cfg *configs.Config, address string) (*operator, error) {
 	return &operator{target: target, token: cfg.Admin.Token}, nil
 }
 
-// answerMax bounds what is read of an answer that is not a stream.
-const answerMax = 64 << 10
+// operatorOf finds the HTTP side that a configuration file names, or that is at an address.
+func operatorOf(file, address string) (*operator, error) {
+	cfg, err := configs.Load(file, nil)
+	if err != nil {
+		return nil, err
+	}
+	return newOperator(&cfg, address)
+}
+
+const (
+	// askTimeout is how long a broker may take to say what it holds.
+	askTimeout = 10 * time.Second
+	// refusalMax bounds what is read of an answer that says what is wrong.
+	refusalMax = 64 << 10
+	// answerMax bounds what is read of an answer that is not a stream; peeked messages are the largest.
+	answerMax = 64 << 20
+)
 
 // get asks for a path and returns the body, which is to be closed.
 func (o *operator) get(ctx context.Context, path string) (io.ReadCloser, error) {
@@ -59,7 +75,7 @@ func (o *operator) ask(ctx context.Context, method, path string, text io.Reader)
 		return answer.Body, nil
 	}
 	defer answer.Body.Close()
-	why, _ := io.ReadAll(io.LimitReader(answer.Body, answerMax)) // the status says enough
+	why, _ := io.ReadAll(io.LimitReader(answer.Body, refusalMax)) // the status says enough
 	return nil, fmt.Errorf("%s answered %s: %s", o.target, answer.Status, plainText(why))
 }
 
@@ -81,10 +97,16 @@ func (o *operator) stats(ctx context.Context) (s admin.StoreStats, err error) {
 		return s, err
 	}
 	defer body.Close()
-	if err := json.NewDecoder(io.LimitReader(body, answerMax)).Decode(&s); err != nil {
-		return s, fmt.Errorf("%s: not an answer of a broker: %w", o.target, err)
+	err = o.decode(body, &s)
+	return s, err
+}
+
+// decode reads an answer that is JSON.
+func (o *operator) decode(body io.Reader, answer any) error {
+	if err := json.NewDecoder(io.LimitReader(body, answerMax)).Decode(answer); err != nil {
+		return fmt.Errorf("%s: not an answer of a broker: %w", o.target, err)
 	}
-	return s, nil
+	return nil
 }
 
 // backup copies the store, as it is now, to w.

@@ -8,16 +8,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/storage/badger"
 )
-
-// askTimeout is how long a broker may take to say what its store holds.
-const askTimeout = 10 * time.Second
 
 func storageCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -185,11 +181,7 @@ func backupOf(file, address, path string) (func(context.Context, io.Writer) erro
 		}
 		return func(_ context.Context, w io.Writer) error { return backupFolder(path, w) }, nil
 	}
-	cfg, err := configs.Load(file, nil)
-	if err != nil {
-		return nil, err
-	}
-	o, err := newOperator(&cfg, address)
+	o, err := operatorOf(file, address)
 	if err != nil {
 		return nil, err
 	}
