@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,31 +18,7 @@ import (
 // A journal is a DeliveryObserver and SessionObserver that writes down what it is told.
 type journal struct {
 	hookName
-	mu    sync.Mutex // guards what follows
-	lines []string
-}
-
-func (j *journal) note(format string, args ...any) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.lines = append(j.lines, fmt.Sprintf(format, args...))
-}
-
-// take returns the lines since the last take, once the bubble is idle.
-func (j *journal) take() []string {
-	synctest.Wait()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	lines := j.lines
-	j.lines = nil
-	return lines
-}
-
-func (j *journal) want(t *testing.T, lines ...string) {
-	t.Helper()
-	if got := j.take(); !slices.Equal(got, lines) {
-		t.Errorf("told\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(lines, "\n\t"))
-	}
+	notes
 }
 
 // OnDelivered implements hooks.DeliveryObserver.

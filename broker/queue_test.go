@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -23,9 +22,7 @@ type basin struct {
 	queue   hooks.Queue
 	made    error
 	saved   map[string]string
-
-	mu    sync.Mutex // guards lines
-	lines []string
+	notes
 }
 
 func newBasin(filters ...string) *basin {
@@ -45,24 +42,6 @@ func (k *basin) Start(b hooks.Broker) (err error) {
 		}
 	}
 	return nil
-}
-
-func (k *basin) note(format string, args ...any) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.lines = append(k.lines, fmt.Sprintf(format, args...))
-}
-
-// want compares what the hook was told since the last time, once the bubble is idle.
-func (k *basin) want(t *testing.T, lines ...string) {
-	t.Helper()
-	synctest.Wait()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !slices.Equal(k.lines, lines) {
-		t.Errorf("told\n\t%s\nwant\n\t%s", strings.Join(k.lines, "\n\t"), strings.Join(lines, "\n\t"))
-	}
-	k.lines = nil
 }
 
 // Admit implements hooks.Intake.

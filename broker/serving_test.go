@@ -2,10 +2,6 @@ package broker
 
 import (
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -22,9 +18,7 @@ type host struct {
 	b        hooks.Broker
 	releases []func()
 	deny     string // client identifier
-
-	mu    sync.Mutex // guards lines
-	lines []string
+	notes
 }
 
 func newHost(filters ...string) *host { return &host{hookName: "host", filters: filters} }
@@ -40,23 +34,6 @@ func (h *host) Start(b hooks.Broker) error {
 		h.releases = append(h.releases, release)
 	}
 	return nil
-}
-
-func (h *host) note(format string, args ...any) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.lines = append(h.lines, fmt.Sprintf(format, args...))
-}
-
-func (h *host) want(t *testing.T, lines ...string) {
-	t.Helper()
-	synctest.Wait()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !slices.Equal(h.lines, lines) {
-		t.Errorf("told\n\t%s\nwant\n\t%s", strings.Join(h.lines, "\n\t"), strings.Join(lines, "\n\t"))
-	}
-	h.lines = nil
 }
 
 // Join implements hooks.Members.
