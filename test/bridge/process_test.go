@@ -12,35 +12,30 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/binary"
 )
 
-// program is the broker, built once.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "penstock-bridge-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "penstock")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/penstock")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", build, err, out)
-	}
-	return path, nil
-})
+// scratch is a folder that lives as long as the tests.
+var scratch string
 
-// TestMain removes the program.
+// program is the broker, built once.
+var program = sync.OnceValues(func() (string, error) { return binary.Build(scratch) })
+
+// TestMain makes the folder.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if built {
-		if path, err := program(); err == nil {
-			os.RemoveAll(filepath.Dir(path))
-		}
-	}
-	os.Exit(code)
+	os.Exit(run(m))
 }
 
-var built bool
+func run(m *testing.M) int {
+	var err error
+	if scratch, err = os.MkdirTemp("", "penstock-bridge-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(scratch)
+	return m.Run()
+}
 
 // A process is a broker that can be killed.
 type process struct {
@@ -61,7 +56,6 @@ type process struct {
 // startProcess starts a broker with a configuration, to which listeners, storage and admin are added.
 func startProcess(t testing.TB, p *process, bridges string) *process {
 	t.Helper()
-	built = true
 	p.t = t
 	if p.address == "" {
 		p.address, p.admin = freeAddress(t), freeAddress(t)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/binary"
 )
 
 // workVariable makes the test program a worker: its name, broker, channel and folder with spaces between.
@@ -237,11 +239,9 @@ func closed(c <-chan struct{}) bool {
 
 func build(t *testing.T) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "penstock")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/penstock")
-	cmd.Dir = filepath.Join("..", "..")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	program, err := binary.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return program
 }

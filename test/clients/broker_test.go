@@ -9,10 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/binary"
 )
 
 const (
@@ -67,14 +68,9 @@ type broker struct {
 // startBroker builds the binary in dir and starts it on free ports.
 func startBroker(dir string) (*broker, error) {
 	b := &broker{log: filepath.Join(dir, "log"), ended: make(chan error, 1)}
-	program := filepath.Join(dir, "penstock")
-	if runtime.GOOS == "windows" {
-		program += ".exe"
-	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/penstock")
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", build, err, out)
+	program, err := binary.Build(dir)
+	if err != nil {
+		return nil, err
 	}
 	if err := freeAddresses(&brokerTCP, &brokerWS, &b.admin); err != nil {
 		return nil, err

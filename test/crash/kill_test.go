@@ -3,25 +3,19 @@ package crash
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/binary"
 )
 
 // buildPenstock builds the broker once. PENSTOCK_PROGRAM names one that is built already.
-var buildPenstock = sync.OnceValues(func() (program string, err error) {
-	if program = os.Getenv("PENSTOCK_PROGRAM"); program != "" {
-		return program, nil
+var buildPenstock = sync.OnceValues(func() (string, error) {
+	if built := os.Getenv("PENSTOCK_PROGRAM"); built != "" {
+		return built, nil
 	}
-	program = filepath.Join(scratch, "penstock")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/penstock")
-	build.Dir = filepath.Join("..", "..")
-	out, err := build.CombinedOutput()
-	if err != nil {
-		return string(out), err
-	}
-	return program, nil
+	return binary.Build(scratch)
 })
 
 // pause is the mean time between two kills of the broker itself: some thousand messages.
@@ -32,7 +26,7 @@ func penstock(t testing.TB, folder, sync string) func() *exec.Cmd {
 	t.Helper()
 	program, err := buildPenstock()
 	if err != nil {
-		t.Fatalf("building the broker: %v\n%s", err, program)
+		t.Fatal(err)
 	}
 	return func() *exec.Cmd {
 		return exec.Command(program, "serve", "--listen", "tcp://127.0.0.1:0", "--admin-address", "",

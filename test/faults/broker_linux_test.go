@@ -2,22 +2,19 @@ package faults
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-)
 
-// repository is the module's root, seen from here.
-const repository = "../.."
+	"github.com/penstockmq/penstock/test/binary"
+)
 
 // patience bounds every wait; it only matters when a test fails.
 const patience = time.Minute
@@ -26,28 +23,7 @@ const patience = time.Minute
 var program string
 
 // TestMain builds the binary.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "penstock-faults-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // a test starts it as another user
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	program = filepath.Join(dir, "penstock")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/penstock")
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, out)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(binary.Run(m, &program)) }
 
 // A broker is a running process.
 type broker struct {

@@ -3,17 +3,16 @@ package readme
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/binary"
 )
 
 // patience bounds every program; it only matters when a test fails.
@@ -23,27 +22,7 @@ const patience = time.Minute
 var program string
 
 // TestMain builds the binary.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "penstock-readme-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "penstock")
-	if runtime.GOOS == "windows" {
-		program += ".exe"
-	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/penstock")
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, out)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(binary.Run(m, &program)) }
 
 var listening = regexp.MustCompile(`msg=listening .*type=(tcp|ws|http) address=(\S+)`)
 
