@@ -2,31 +2,15 @@ package bench
 
 import (
 	"math"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
-	"time"
-)
 
-// seeded prints its seed, and takes it back from PENSTOCK_SEED.
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("PENSTOCK_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("repeat with PENSTOCK_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, seed))
-}
+	"github.com/penstockmq/penstock/test/setting"
+)
 
 // Quantiles are within a bucket of those of the sorted durations.
 func TestQuantiles(t *testing.T) {
-	random := seeded(t)
+	random := setting.Random(t)
 	var h histogram
 	var all []int64
 	for range 20_000 {

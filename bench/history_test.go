@@ -3,11 +3,13 @@ package bench
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // However messages are dropped, shuffled and repeated, a history counts them like a list of all that arrived.
 func TestHistoryAgreesWithAList(t *testing.T) {
-	random := seeded(t)
+	random := setting.Random(t)
 	for range 200 {
 		var h history
 		seen := make(map[uint64]bool)

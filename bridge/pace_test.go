@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 func nopReplacer() *strings.Replacer { return strings.NewReplacer() }
@@ -27,7 +29,7 @@ func TestBackoff(t *testing.T) {
 
 // A throttle lets through what it should over time, whatever the rhythm of the questions.
 func TestThrottle(t *testing.T) {
-	random := seeded(t)
+	random := setting.Random(t)
 	th := newThrottle(100)
 	now, passed := time.Unix(0, 0), 0
 	for now.Before(time.Unix(10, 0)) {

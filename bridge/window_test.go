@@ -1,27 +1,10 @@
 package bridge
 
 import (
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
-	"time"
-)
 
-// seeded is a source of randomness that can be repeated.
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano()) & 0xFFFFFF
-	if text := os.Getenv("PENSTOCK_SEED"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed = n
-	}
-	t.Logf("PENSTOCK_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, seed))
-}
+	"github.com/penstockmq/penstock/test/setting"
+)
 
 // Identifiers are never 0, and every one of them comes once in 65535 messages.
 func TestIdentifiers(t *testing.T) {
@@ -38,7 +21,7 @@ func TestIdentifiers(t *testing.T) {
 // The window finds what a map would, for messages with gaps between them that are acknowledged in any order, over several rounds
 // of the identifiers.
 func TestWindowAgainstAMap(t *testing.T) {
-	random := seeded(t)
+	random := setting.Random(t)
 	w := window{max: 50}
 	simple := make(map[uint16]uint64)
 	number := 1 + random.Uint64N(100_000)
@@ -94,7 +77,7 @@ func within(numbers map[uint16]uint64, next uint64) bool {
 
 // Spans are a set: compared with a map, and they survive being written down.
 func TestSpansAgainstAMap(t *testing.T) {
-	random := seeded(t)
+	random := setting.Random(t)
 	var s spans
 	simple := make(map[uint64]bool)
 	for range 50_000 {

@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // However what a client sends is cut, and however large its packets are, its messages arrive as they were sent.
 func TestAnyCutIsTheSame(t *testing.T) {
-	random := seeded(t)
+	random := setting.Random(t)
 	for _, v := range bothVersions {
 		b := start(t, setup{})
 		to, from := fake(t, b, v, hello{id: "to"}), fake(t, b, v, hello{id: "from"})

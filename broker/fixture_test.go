@@ -3,10 +3,8 @@ package broker
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,20 +223,6 @@ func fake(t testing.TB, b *Broker, v packet.Version, h hello) *fakeDriver {
 		t.Fatal("the connection was not accepted")
 	}
 	return d
-}
-
-// seeded is a random source whose seed is printed, and taken from PENSTOCK_TEST_SEED to repeat a run.
-func seeded(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("PENSTOCK_TEST_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("PENSTOCK_TEST_SEED: %v", err)
-		}
-	}
-	t.Logf("PENSTOCK_TEST_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
 }
 
 // settled is the broker's Stats once it has nothing else to do, in a synctest bubble: a turn adds to them

@@ -10,6 +10,7 @@ import (
 	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/storage"
 	"github.com/penstockmq/penstock/storage/memory"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // eachVersion runs a test in a synctest bubble of its own for MQTT 3.1.1 and 5.
@@ -410,7 +411,7 @@ func TestWhatWaitsForTheStoreIsBounded(t *testing.T) {
 // After a power cut everything acknowledged is there, in order, and nothing twice.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v packet.Version) {
-		random := seeded(t)
+		random := setting.Random(t)
 		inner := memory.New()
 		h := hold(t, setup{store: inner})
 		h.subscriber(v, "to", 2, "a").nc.Close()

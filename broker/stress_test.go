@@ -19,6 +19,7 @@ import (
 	"github.com/penstockmq/penstock/storage"
 	"github.com/penstockmq/penstock/storage/memory"
 	"github.com/penstockmq/penstock/storage/storagetest"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 const (
@@ -61,7 +62,7 @@ func TestStorm(t *testing.T) {
 		{"async, power cuts", async, (*storm).powerCut},
 	} {
 		t.Run(k.name, func(t *testing.T) {
-			random := seeded(t)
+			random := setting.Random(t)
 			s := &storm{t: t, power: k.power, restart: k.restart, memory: memory.New()}
 			s.begin()
 			s.rage(random)

@@ -2,10 +2,9 @@ package session
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
-	"time"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // A chooser takes the decisions of a walk: a number below n each time, and at last that it is over.
@@ -34,23 +33,9 @@ func byBytes(b []byte) chooser {
 	return chooser{choose: choose, over: func() bool { return len(b) == 0 }}
 }
 
-// newRandom gives the random numbers of one test, the same ones again with PENSTOCK_SEED set to the printed seed.
-func newRandom(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("PENSTOCK_SEED: %v", err)
-		}
-	}
-	t.Logf("PENSTOCK_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, seed))
-}
-
 // Outbound and Inbound do what the models do, step by step, whatever happens in whatever order.
 func TestRandomWalk(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	walks := 40
 	if testing.Short() {
 		walks = 5

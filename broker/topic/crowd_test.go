@@ -3,11 +3,13 @@ package topic
 import (
 	"slices"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // TestCrowdReusesRoom: values that leave make room for those that come, and chunks that empty are merged.
 func TestCrowdReusesRoom(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	c := &crowd[int]{}
 	const n = 1000
 	in := make([]int, n)

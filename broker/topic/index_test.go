@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // newNumbers makes an index of numbers whose plans are the sorted numbers that match.
@@ -82,7 +84,7 @@ func (m model) checkName(t *testing.T, x *Index[int, []int], name string, held *
 
 // TestIndexModel: after any changes the index finds what Match finds, and no plan that claims to be current is wrong.
 func TestIndexModel(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	for range 20 {
 		x, m := newNumbers(64), model{}
 		held := map[string]*Plan[[]int]{}
@@ -120,7 +122,7 @@ func TestIndexModel(t *testing.T) {
 
 // TestIndexManyFilters: growing and shrinking through many sizes loses nothing and leaves nothing.
 func TestIndexManyFilters(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	x := newNumbers(8)
 	const n = 20_000
 	filter := func(i int) string {
@@ -183,7 +185,7 @@ func TestIndexChurn(t *testing.T) {
 
 // TestIndexFanOut: a filter with many values finds each once, in whatever order they come and go.
 func TestIndexFanOut(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	for _, n := range []int{2, scanMax, scanMax + 1, chunkMax, chunkMax + 1, 5000} {
 		x, m := newNumbers(8), model{}
 		for _, v := range r.Perm(n) {
@@ -324,7 +326,7 @@ func TestLookupHitAllocatesNothing(t *testing.T) {
 
 // TestStemIsWatched: whatever filter matches a name, the name watches the filter's counter.
 func TestStemIsWatched(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	c := newChanges(1)
 	matches := 0
 	for range 200_000 {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // What a contested value's state counts, modulo 4.
@@ -34,7 +36,7 @@ type contested struct {
 // TestIndexRace: while values come and go, a Lookup or Match that starts after Add returned and
 // every plan that is current includes the value, and none does after Remove returned.
 func TestIndexRace(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	names := []string{"a", "a/b", "a/b/c", "b", "b/b", "$SYS/b"}
 	filters := []string{"a", "a/b", "a/+", "a/#", "+/b", "#", "+", "a/b/c", "+/+/c", "$SYS/#", "$SYS/b"}
 	x := newNumbers(8)
@@ -128,7 +130,7 @@ func checkCrowd(t *testing.T, name string, matched []int) {
 // TestPlanRace: a plan that is looked at, or made, while a change goes on is current afterwards only if it
 // shows the change.
 func TestPlanRace(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	x := newNumbers(8)
 	name := []byte("a/b")
 	for round := range 9_000 {
@@ -212,7 +214,7 @@ func TestCrowdRace(t *testing.T) {
 
 // TestTreeRace: while names come and go, Match visits each standing name once and no name twice.
 func TestTreeRace(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	tree := NewTree[int]()
 	const standing = 50
 	for i := range standing {

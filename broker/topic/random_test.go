@@ -2,26 +2,8 @@ package topic
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
-	"testing"
-	"time"
 )
-
-// newRandom gives the random numbers of one test, the same ones again with PENSTOCK_SEED set to the printed seed.
-func newRandom(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("PENSTOCK_SEED: %v", err)
-		}
-	}
-	t.Logf("PENSTOCK_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, seed))
-}
 
 // randomName is a valid name of up to six levels from a small alphabet.
 func randomName(r *rand.Rand) string { return randomLevels(r, []string{"", "a", "b", "$SYS"}) }

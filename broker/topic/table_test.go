@@ -3,11 +3,13 @@ package topic
 import (
 	"strconv"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // TestTableCollisions: entries of one hash are told apart by key and parent, whatever is removed between them.
 func TestTableCollisions(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	var table table[int]
 	parents := []*entry[int]{nil, {key: "p"}, {key: "q"}}
 	var all []*entry[int]

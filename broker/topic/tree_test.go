@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // matchAll collects what Match visits.
@@ -28,7 +30,7 @@ func (t *Tree[V]) isPruned() bool {
 
 // TestTreeModel: after any changes the tree holds what a map holds and finds what Match finds.
 func TestTreeModel(t *testing.T) {
-	r := newRandom(t)
+	r := setting.Random(t)
 	for range 20 {
 		tree, model := NewTree[int](), map[string]int{}
 		for i := range 500 {

@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/penstockmq/penstock/client"
 	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // asProgram, in the environment, makes the tests' binary behave as the program.
@@ -71,19 +70,6 @@ func (p *program) end(t *testing.T) {
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("%v: %s", err, p.stderr.String())
 	}
-}
-
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if given := os.Getenv("PENSTOCK_SEED"); given != "" {
-		var err error
-		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("PENSTOCK_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // archived counts the messages in the files of a folder, those of files that are not finished included.
@@ -156,7 +142,7 @@ func TestArchivesThatAreKilled(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t, source{flags: []configs.Flag{listenAt("tcp://127.0.0.1:0"), anyAdmin}})
-			folder, random := t.TempDir(), seeded(t)
+			folder, random := t.TempDir(), setting.Random(t)
 			command := func(worker int) []string {
 				args := append([]string{"-t", c.filter, "--output-dir", folder, "--format", c.format, "-c", "-i", fmt.Sprint("archive", worker)}, c.args...)
 				return s.at(t, "tcp", "archive", args...)

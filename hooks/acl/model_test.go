@@ -3,14 +3,12 @@ package acl
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/penstockmq/penstock/hooks"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // modelRule is a rule as the stupid implementation has it: the words of the file.
@@ -131,22 +129,9 @@ func randomRule(r *rand.Rand) modelRule {
 	}
 }
 
-// seed is printed and can be set by PENSTOCK_SEED.
-func seed(t *testing.T) uint64 {
-	n := uint64(time.Now().UnixNano())
-	if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("PENSTOCK_SEED=%d", n)
-	return n
-}
-
 // The ACL decides as a stupid implementation does that knows a filter only by the names it matches.
 func TestACLDecidesLikeTheModel(t *testing.T) {
-	r := rand.New(rand.NewPCG(seed(t), 0))
+	r := setting.Random(t)
 	names := universe()
 	clients := []*hooks.Client{
 		{ID: "c1", Username: "alice"}, {ID: "d1", Username: "bob", Groups: []string{"g1"}}, {ID: "c1"}, {ID: "a", Username: "+"},

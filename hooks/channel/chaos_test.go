@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,20 +23,8 @@ import (
 	"github.com/penstockmq/penstock/hooks/auth"
 	"github.com/penstockmq/penstock/hooks/channel"
 	"github.com/penstockmq/penstock/storage/memory"
+	"github.com/penstockmq/penstock/test/setting"
 )
-
-// seed is printed and can be set by PENSTOCK_SEED.
-func seed(t *testing.T) uint64 {
-	n := uint64(time.Now().UnixNano())
-	if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("PENSTOCK_SEED=%d", n)
-	return n
-}
 
 // A rig is a broker with channels, in memory.
 type rig struct {
@@ -235,7 +222,7 @@ func (r *rig) dead(name string) map[string][]string {
 // Under members that come, go, stall and refuse, every message is dealt with or is a dead letter, in every channel; and where
 // there is an order, it holds.
 func TestNothingIsLost(t *testing.T) {
-	first := seed(t)
+	first := setting.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		const publishers, count, keys = 3, 150, 4
 		rules := configs.Channel{AckTimeout: 300 * time.Millisecond, Backoff: 20 * time.Millisecond, MaxAttempts: 4}

@@ -12,6 +12,7 @@ import (
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/hooks/channel"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // variants are configurations of a channel that differ in everything that can change.
@@ -40,7 +41,7 @@ func TestReloadAmongOperatorsAndPublishers(t *testing.T) {
 	all := variants(t)
 	r := newRig(t, all[0]...)
 	defer func() { r.expect(r.broker.Shutdown(context.Background())) }()
-	first := seed(t)
+	first := setting.Seed(t)
 	var busy sync.WaitGroup
 	for worker := range uint64(3) {
 		random := rand.New(rand.NewPCG(first, worker))

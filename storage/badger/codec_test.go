@@ -7,13 +7,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/storage"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // A chunk's head says of its messages and entries what was put in, also when numbers have gaps and go back.
@@ -55,7 +54,7 @@ func listEntries(h *head) (list []storage.Entry) {
 // Whatever messages a chunk has, for whichever queues, its head says of each what was put in, and a reader finds each; rows that come
 // again take next to nothing.
 func TestRows(t *testing.T) {
-	seed := seedOf(t)
+	seed := setting.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 2))
 	for range 300 {
 		b := &builder{chunk: &chunk{}}
@@ -154,7 +153,7 @@ func findAll(t *testing.T, b *builder, h *head, of []int) {
 
 // A queue's state survives its record, with any marks.
 func TestQueueState(t *testing.T) {
-	seed := seedOf(t)
+	seed := setting.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 1))
 	for range 200 {
 		q := newQueue("a", 1)
@@ -203,22 +202,6 @@ func TestMarksBound(t *testing.T) {
 	if _, err := newQueue("a", 1).decodeState(q.encodeState(1)); err == nil {
 		t.Error("a record marks numbers that none had")
 	}
-}
-
-// seedVariable names the environment variable that repeats a random test.
-const seedVariable = "PENSTOCK_SEED"
-
-func seedOf(t *testing.T) uint64 {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv(seedVariable); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("repeat with %s=%d", seedVariable, seed)
-	return seed
 }
 
 // No bytes make a decoder panic or take more than their share, and a head that decodes stays within its body.

@@ -16,12 +16,10 @@ import (
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/storage"
 	"github.com/penstockmq/penstock/storage/badger"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 const churnSessions = 5
-
-// seedVariable names the environment variable that repeats a random test.
-const seedVariable = "PENSTOCK_SEED"
 
 // teller prints a line when a write is on disk.
 type teller string
@@ -48,7 +46,7 @@ func playChurn(path string) error {
 	if err := s.Load(v); err != nil {
 		return err
 	}
-	seed, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64)
+	seed, err := strconv.ParseUint(os.Getenv(setting.SeedVariable), 10, 64)
 	if err != nil {
 		return err
 	}
@@ -235,19 +233,12 @@ func TestKill(t *testing.T) {
 		t.Skip("kills processes for some seconds")
 	}
 	path := t.TempDir()
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv(seedVariable); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("repeat with %s=%d; the moments of the kills differ by what the machine does", seedVariable, seed)
+	seed := setting.Seed(t) // the moments of the kills differ by what the machine does
 	random := rand.New(rand.NewPCG(seed, 0))
 	l := newLedger()
 	for round := range 12 {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), roleVariable+"=churn", pathVariable+"="+path, fmt.Sprint(seedVariable, "=", seed+uint64(round)))
+		cmd.Env = append(os.Environ(), roleVariable+"=churn", pathVariable+"="+path, fmt.Sprint(setting.SeedVariable, "=", seed+uint64(round)))
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

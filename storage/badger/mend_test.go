@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/storage"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // A crashed is a folder as a crash left it, with several tables, and what was acknowledged in it.
@@ -210,7 +211,7 @@ func TestMend(t *testing.T) {
 func testDamagedManifest(t *testing.T, c *crashed) {
 	data, err := os.ReadFile(filepath.Join(c.path, manifestFile))
 	mustDo(t, err)
-	rng := rand.New(rand.NewPCG(seedOf(t), 1))
+	rng := rand.New(rand.NewPCG(setting.Seed(t), 1))
 	damages := map[string]func(path string){"missing": func(path string) { mustDo(t, os.Remove(path)) }}
 	for _, at := range []int{0, rng.IntN(len(data))} {
 		damages[fmt.Sprint("cut at ", at)] = func(path string) { mustDo(t, os.Truncate(path, int64(at))) }
@@ -229,7 +230,7 @@ func testDamagedManifest(t *testing.T, c *crashed) {
 
 // A damaged table costs what is in its damaged blocks, a missing one what was in it: the store opens, says so, and keeps the bytes.
 func testDamagedTable(t *testing.T, c *crashed) {
-	rng := rand.New(rand.NewPCG(seedOf(t), 2))
+	rng := rand.New(rand.NewPCG(setting.Seed(t), 2))
 	tables := c.files(t, "*.sst")
 	for _, name := range []string{tables[0], tables[len(tables)-1]} { // of the last level and of the first
 		info, err := os.Stat(filepath.Join(c.path, name))

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 const (
@@ -16,7 +18,7 @@ const (
 
 // A link that is lost for long leaves a long queue: it costs disk and little memory, outlives a restart, and drains in order.
 func TestBacklog(t *testing.T) {
-	n := setting(t, "BACKLOG", backlogDefault)
+	n := setting.Count(t, "BACKLOG", backlogDefault)
 	hub := startProcess(t, &process{name: "hub"}, "")
 	hub.reachable()
 	link := freeAddress(t)

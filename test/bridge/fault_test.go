@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 const (
@@ -21,28 +22,8 @@ const (
 // at the other one, in order for each topic, and what has QoS 2 once.
 func TestFaults(t *testing.T) {
 	for _, version := range []string{"5", "3.1.1"} {
-		t.Run(version, func(t *testing.T) { testFaults(t, version, setting(t, "FAULTS", faultsDefault)) })
+		t.Run(version, func(t *testing.T) { testFaults(t, version, setting.Count(t, "FAULTS", faultsDefault)) })
 	}
-}
-
-// setting is a number from the environment.
-func setting(t *testing.T, name string, otherwise int) int {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
-// seeded is a source of randomness that can be repeated.
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(setting(t, "PENSTOCK_SEED", int(time.Now().UnixNano()&0xFFFFFF)))
-	t.Logf("PENSTOCK_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, seed))
 }
 
 // A side is a broker with its publishers and the collector of what the other's publish.
@@ -58,7 +39,7 @@ func newSide(p *process, below string, c *collector) *side {
 }
 
 func testFaults(t *testing.T, version string, faults int) {
-	random := seeded(t)
+	random := setting.Random(t)
 	hub := startProcess(t, &process{name: "hub"}, "")
 	link := startProxy(t, hub.address)
 	edge := startProcess(t, &process{name: "edge"}, fmt.Sprintf(`bridges:

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // A network is a switch with a cable to each of some hosts: network namespaces of their own, gone when the test ends.
@@ -128,7 +130,7 @@ func (n *network) flap(i int, why error) {
 // message that was acknowledged arrives at every broker, in order and once.
 func TestThreeHosts(t *testing.T) {
 	n := newNetwork(t, 3)
-	random := seeded(t)
+	random := setting.Random(t)
 	brokers := make([]*process, n.hosts)
 	for i := range brokers {
 		brokers[i] = startProcess(t, &process{
@@ -161,7 +163,7 @@ func TestThreeHosts(t *testing.T) {
 			busy.Go(func() { sides[i].publish(publishing, t, k) })
 		}
 	}
-	for k := range setting(t, "FAULTS", faultsDefault) {
+	for k := range setting.Count(t, "FAULTS", faultsDefault) {
 		i := random.IntN(n.hosts)
 		var err error
 		switch k % 3 {

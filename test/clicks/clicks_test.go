@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/test/binary"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // workVariable makes the test program a worker: its name, broker, channel and folder with spaces between.
@@ -47,8 +48,8 @@ var channels = []string{"metrics", "spam", archive}
 // Of a million messages on one topic every channel gets each, whatever happens to the workers.
 func TestClicks(t *testing.T) {
 	t.Parallel()
-	count := number(t, "CLICKS", 20_000)
-	c := &stage{T: t, rng: rand.New(rand.NewPCG(seed(t), 0)), program: build(t), folder: t.TempDir(), died: map[string]bool{}}
+	count := setting.Count(t, "CLICKS", 20_000)
+	c := &stage{T: t, rng: setting.Random(t), program: build(t), folder: t.TempDir(), died: map[string]bool{}}
 	c.serve()
 	for _, channel := range channels {
 		for range workersEach {
@@ -244,32 +245,4 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return program
-}
-
-// seed is the seed of a random test, from PENSTOCK_SEED if it is set.
-func seed(t *testing.T) uint64 {
-	t.Helper()
-	n := rand.Uint64()
-	if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("PENSTOCK_SEED=%d", n)
-	return n
-}
-
-// number is a count from the environment, or what it is otherwise.
-func number(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	s := os.Getenv(name)
-	if s == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		t.Fatalf("%s: %q is not a count", name, s)
-	}
-	return n
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // needBites skips what takes minutes and says nothing of the broker. make crash-bites runs it.
@@ -20,7 +22,7 @@ func TestFaultsAreFound(t *testing.T) {
 	needBites(t)
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
-			n := seed(t)
+			n := setting.Seed(t)
 			f.judge(t, func() *run {
 				n++
 				h := newProcess(faultyCommand(t.TempDir(), f.name))
@@ -34,5 +36,5 @@ func TestFaultsAreFound(t *testing.T) {
 func TestNoFaultIsFound(t *testing.T) {
 	needBites(t)
 	h := newProcess(faultyCommand(t.TempDir(), "none"))
-	judge(t, play(options{host: h, seed: seed(t), kills: 20, pause: 400 * time.Millisecond}))
+	judge(t, play(options{host: h, seed: setting.Seed(t), kills: 20, pause: 400 * time.Millisecond}))
 }

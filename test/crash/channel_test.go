@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // Every promise of channels holds for a broker that is ended with kill -9 at random moments, while members join, leave, stall,
 // refuse and forget messages, and an operator pauses channels.
 func TestChannelKill(t *testing.T) {
 	t.Parallel()
-	channelRounds(t, number(t, "CHANNEL_KILLS", 6), func(t *testing.T, _ uint64) host {
+	channelRounds(t, setting.Count(t, "CHANNEL_KILLS", 6), func(t *testing.T, _ uint64) host {
 		return newProcess(channelCommand(t.TempDir(), "none"))
 	})
 }
@@ -19,7 +21,7 @@ func TestChannelKill(t *testing.T) {
 // channelRounds splits many kills into runs with a seed each.
 func channelRounds(t *testing.T, kills int, newHost func(t *testing.T, seed uint64) host) {
 	t.Helper()
-	first := seed(t)
+	first := setting.Seed(t)
 	for done := 0; done < kills; done += runMax {
 		n := min(runMax, kills-done)
 		t.Run(fmt.Sprintf("%d-%d", done+1, done+n), func(t *testing.T) {
@@ -46,7 +48,7 @@ func TestChannelFaultsAreFound(t *testing.T) {
 	needBites(t)
 	for _, f := range channelFaults() {
 		t.Run(f.name, func(t *testing.T) {
-			n := seed(t)
+			n := setting.Seed(t)
 			f.judge(t, func() *run {
 				n++
 				h := newProcess(channelCommand(t.TempDir(), f.name))

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // A folder under test, with the disk that is told of it.
@@ -141,7 +143,7 @@ func TestDiskHasLuck(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		x.write(name, name, 0)
 	}
-	rng := rand.New(rand.NewPCG(seed(t), 3))
+	rng := rand.New(rand.NewPCG(setting.Seed(t), 3))
 	seen := map[string]bool{}
 	for range 100 {
 		there := ""
@@ -170,7 +172,7 @@ func TestDiskTearsPages(t *testing.T) {
 	x := testDisk(t)
 	x.write("old", strings.Repeat("n", 4*pageSize), 0)
 	x.disk.files[x.disk.folders["."].current()["old"]].size = 4 * pageSize
-	rng := rand.New(rand.NewPCG(seed(t), 4))
+	rng := rand.New(rand.NewPCG(setting.Seed(t), 4))
 	torn := 0
 	for range 50 {
 		to := t.TempDir()

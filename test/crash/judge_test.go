@@ -2,11 +2,10 @@ package crash
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // judge fails the test with every violation of a run.
@@ -27,7 +26,7 @@ const runMax = 100
 // rounds splits many kills into runs with a seed each.
 func rounds(t *testing.T, kills int, play func(t *testing.T, kills int, seed uint64) *run) {
 	t.Helper()
-	first := seed(t)
+	first := setting.Seed(t)
 	for done := 0; done < kills; done += runMax {
 		n := min(runMax, kills-done)
 		t.Run(fmt.Sprintf("%d-%d", done+1, done+n), func(t *testing.T) {
@@ -52,32 +51,4 @@ func (f *fault) judge(t *testing.T, play func() *run) {
 		others = append(others, r.violations...)
 	}
 	t.Errorf("%s, and in %d runs no violation of the kinds %v was found, but %v", f.says, runsMax, f.finds, others)
-}
-
-// seed is the seed of a random test, from PENSTOCK_SEED if it is set.
-func seed(t testing.TB) uint64 {
-	t.Helper()
-	n := rand.Uint64()
-	if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("PENSTOCK_SEED: %v", err)
-		}
-	}
-	t.Logf("PENSTOCK_SEED=%d", n)
-	return n
-}
-
-// number is a count from the environment, or what it is otherwise.
-func number(t testing.TB, name string, otherwise int) int {
-	t.Helper()
-	s := os.Getenv(name)
-	if s == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		t.Fatalf("%s: %q is not a count", name, s)
-	}
-	return n
 }

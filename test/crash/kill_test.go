@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/test/binary"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // buildPenstock builds the broker once. PENSTOCK_PROGRAM names one that is built already.
@@ -37,7 +38,7 @@ func penstock(t testing.TB, folder, sync string) func() *exec.Cmd {
 // Every promise holds for the broker itself, ended with kill -9 at random moments.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	rounds(t, number(t, "KILLS", 20), func(t *testing.T, kills int, seed uint64) *run {
+	rounds(t, setting.Count(t, "KILLS", 20), func(t *testing.T, kills int, seed uint64) *run {
 		h := newProcess(penstock(t, t.TempDir(), "always"))
 		return play(options{host: h, seed: seed, kills: kills, pause: pause})
 	})

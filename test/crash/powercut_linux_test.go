@@ -5,13 +5,15 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // Every promise holds for the broker itself when power is cut at random moments and only what was fsynced is left for sure.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	needWatch(t)
-	rounds(t, number(t, "CUTS", 20), func(t *testing.T, cuts int, seed uint64) *run {
+	rounds(t, setting.Count(t, "CUTS", 20), func(t *testing.T, cuts int, seed uint64) *run {
 		return playPowercuts(t, "always", options{seed: seed, kills: cuts})
 	})
 }
@@ -22,7 +24,7 @@ func TestPowerCutWithoutSyncIsFound(t *testing.T) {
 	needWatch(t)
 	for _, sync := range []string{"interval", "never"} {
 		t.Run(sync, func(t *testing.T) {
-			n := seed(t)
+			n := setting.Seed(t)
 			f := fault{says: "storage.sync: " + sync, finds: []kind{kindLost, kindSessionLost}}
 			f.judge(t, func() *run {
 				n++

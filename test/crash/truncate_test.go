@@ -15,6 +15,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 // A backlog is a folder as kill -9 left it, with queues of sessions that are offline, and how far
@@ -45,11 +46,11 @@ var backlogSessions = []string{"keeps-1", "keeps-2"} // with QoS 1 and 2
 // value log, into which older messages may have been copied since, exactly as many are missing as the broker says.
 func TestTruncatedFiles(t *testing.T) {
 	t.Parallel()
-	rng := rand.New(rand.NewPCG(seed(t), 2))
+	rng := rand.New(rand.NewPCG(setting.Seed(t), 2))
 	b := makeBacklog(t, rng)
 	silent := 0
 	for _, name := range b.names {
-		for range number(t, "TRUNCATIONS", 8) {
+		for range setting.Count(t, "TRUNCATIONS", 8) {
 			at := rng.Int64N(b.batches[len(b.batches)-1].used[name] + 1)
 			t.Run(fmt.Sprintf("%s/%d", name, at), func(t *testing.T) {
 				if b.openCut(t, name, at) {

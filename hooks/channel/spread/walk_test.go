@@ -2,12 +2,10 @@ package spread
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
-	"time"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/test/setting"
 )
 
 func (w *model) step() {
@@ -143,22 +141,9 @@ func (w *model) finish() {
 	}
 }
 
-// seed is printed and can be set by PENSTOCK_SEED.
-func seed(t *testing.T) uint64 {
-	n := uint64(time.Now().UnixNano())
-	if s := os.Getenv("PENSTOCK_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("PENSTOCK_SEED=%d", n)
-	return n
-}
-
 // Over random events the Spread hands out what the model says, to whom it says, and keeps count.
 func TestAgainstTheModel(t *testing.T) {
-	first := seed(t)
+	first := setting.Seed(t)
 	for i := range uint64(40) {
 		random := rand.New(rand.NewPCG(first, i))
 		w := &model{T: t, random: random, now: 1000, queue: map[uint64]*modelMessage{}, next: 1, notes: map[uint64]Attempt{}}
