@@ -18,6 +18,7 @@ import (
 	"github.com/penstockmq/penstock/hooks"
 	"github.com/penstockmq/penstock/hooks/auth"
 	"github.com/penstockmq/penstock/storage/memory"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // penstock serves in the test's process, with sessions in memory.
@@ -170,7 +171,7 @@ func TestBacklogFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel() // each waits for what does not come
 			_, address := penstock(t)
-			faulty := fake(t, func(client net.Conn) {
+			faulty := loopback.Serve(t, func(client net.Conn) {
 				n, kept := 0, []byte(nil)
 				between(address, func(frame []byte) []byte {
 					if !isPublish(frame) {
@@ -199,7 +200,7 @@ func TestBacklogForgotten(t *testing.T) {
 	_, second := penstock(t)
 	var target atomic.Pointer[string]
 	target.Store(&first)
-	o := smallBacklog(fake(t, func(client net.Conn) {
+	o := smallBacklog(loopback.Serve(t, func(client net.Conn) {
 		between(*target.Load(), func(frame []byte) []byte { return frame })(client)
 	}))
 	o.Restart = func(context.Context) (Restarted, error) {
@@ -278,7 +279,7 @@ func TestLoneNeedsItsFolder(t *testing.T) {
 
 // A connection is counted as gone when a run hangs up, and its next one starts from nothing.
 func TestHangUp(t *testing.T) {
-	o := small(Default(Pairs), fake(t, func(c net.Conn) { io.Copy(io.Discard, c) }))
+	o := small(Default(Pairs), loopback.Serve(t, func(c net.Conn) { io.Copy(io.Discard, c) }))
 	r, err := newRun(o)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // channelBroker is a broker with a channel: it stands in front of one and makes, of a subscription to $channel/c, one to a shared
@@ -15,7 +17,7 @@ import (
 func channelBroker(t *testing.T, broker string) string {
 	t.Helper()
 	const joined, shared = "$channel/members", "$share/m/bench/#"
-	return fake(t, func(client net.Conn) {
+	return loopback.Serve(t, func(client net.Conn) {
 		server, err := net.Dial("tcp", broker)
 		if err != nil {
 			return

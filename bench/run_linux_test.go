@@ -15,6 +15,8 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // openDoor lets every client do everything.
@@ -178,7 +180,7 @@ func TestLatencyCountsWhatWasDue(t *testing.T) {
 		{"until after the end", 300 * time.Millisecond, 1500 * time.Millisecond, 500 * time.Millisecond, 900},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			o := small(Default(Latency), fake(t, standStill(broker(t), test.from, test.to)))
+			o := small(Default(Latency), loopback.Serve(t, standStill(broker(t), test.from, test.to)))
 			o.Clients, o.Window, o.Rate, o.Warmup, o.Duration = 1, 5, 1000, 0, time.Second
 			r, err := Run(t.Context(), o)
 			if err != nil {
@@ -206,42 +208,14 @@ func standStill(broker string, from, to time.Duration) func(net.Conn) {
 	}
 }
 
-// fake answers each connection with serve, which returns when the connection may close.
-func fake(t *testing.T, serve func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				serve(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
 func TestRunTellsWhyItFails(t *testing.T) {
-	closed, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	for _, test := range []struct {
 		name, address, says string
 	}{
-		{"nobody listens", closed.Addr().String(), "connection refused"},
+		{"nobody listens", loopback.FreeAddress(t), "connection refused"},
 		{"no address", "nowhere", "address"},
-		{"broker hangs up", fake(t, func(c net.Conn) { io.ReadFull(c, make([]byte, 2)) }), "client"},
-		{"broker refuses", fake(t, func(c net.Conn) {
+		{"broker hangs up", loopback.Serve(t, func(c net.Conn) { io.ReadFull(c, make([]byte, 2)) }), "client"},
+		{"broker refuses", loopback.Serve(t, func(c net.Conn) {
 			c.Write([]byte{0x20, 2, 0, 5})
 			io.Copy(io.Discard, c)
 		}), "refuses the connection"},
@@ -256,7 +230,7 @@ func TestRunTellsWhyItFails(t *testing.T) {
 
 // An interrupted run ends at once, in any phase.
 func TestRunEndsWithItsContext(t *testing.T) {
-	silent := fake(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	silent := loopback.Serve(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	for _, address := range []string{silent, broker(t)} {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		o := small(Default(Pairs), address)
@@ -286,7 +260,7 @@ func TestProgressIsTold(t *testing.T) {
 
 // Messages that a broker drops are counted, and do not keep the run from ending.
 func TestLossIsCounted(t *testing.T) {
-	dropping := fake(t, dropEveryTenth(broker(t)))
+	dropping := loopback.Serve(t, dropEveryTenth(broker(t)))
 	o := small(Default(Pairs), dropping)
 	o.Clients, o.Window = 1, 1000
 	o.Warmup, o.Duration = 0, 100*time.Millisecond

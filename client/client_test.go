@@ -17,6 +17,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/penstockmq/penstock/broker/packet"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 var versions = []byte{MQTT31, MQTT311, MQTT5}
@@ -132,7 +133,7 @@ func TestPropertiesArrive(t *testing.T) {
 // A refusal is an error that carries the broker's code.
 func TestRefusals(t *testing.T) {
 	f := startForeign(t)
-	nobody := Endpoint{Scheme: "mqtt", Address: freeAddress(t)}
+	nobody := Endpoint{Scheme: "mqtt", Address: loopback.FreeAddress(t)}
 	for _, c := range []struct {
 		name string
 		do   func(version byte) error

@@ -22,6 +22,8 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // A foreign is a broker that is not ours, with listeners of every kind.
@@ -50,7 +52,7 @@ func startForeign(t *testing.T) *foreign {
 		ID: "tls", Address: "127.0.0.1:0", TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}},
 	})
 	unix := listeners.NewUnixSock(listeners.Config{ID: "unix", Address: socket})
-	web := listeners.NewWebsocket(listeners.Config{ID: "ws", Address: freeAddress(t)})
+	web := listeners.NewWebsocket(listeners.Config{ID: "ws", Address: loopback.FreeAddress(t)}) // it cannot tell which port it was given
 	for _, l := range []listeners.Listener{tcp, secure, unix, web} {
 		if err := server.AddListener(l); err != nil {
 			t.Fatal(err)
@@ -67,17 +69,6 @@ func startForeign(t *testing.T) *foreign {
 		ws:   Endpoint{Scheme: "ws", Address: web.Address(), Path: "/mqtt"},
 		unix: Endpoint{Scheme: "unix", Address: socket},
 	}
-}
-
-// freeAddress is for the listener that cannot tell which port it was given.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func certificate(t *testing.T, folder string) (tls.Certificate, string) {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // command runs a command line and returns its exit code and what it printed.
@@ -144,7 +146,7 @@ func TestExitCodes(t *testing.T) {
 	write(t, "broken.yaml", "limits:\n  max_qoss: 1\n")
 	write(t, "rules.yaml", "auth: {acl_file: acl.yaml}\n")
 	write(t, "acl.yaml", "rules:\n- {allow: read, filter: a}\n")
-	nobody := closedAddress(t)
+	nobody := loopback.FreeAddress(t)
 	_, port, err := net.SplitHostPort(nobody)
 	if err != nil {
 		t.Fatal(err)
@@ -209,17 +211,6 @@ func TestAccounts(t *testing.T) {
 	if out := succeed(t, "", "user", "ls", "users"); out != "bob\n" {
 		t.Errorf("got %q", out)
 	}
-}
-
-// closedAddress is one at which nobody listens.
-func closedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func TestReachable(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/client"
 	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // A started is a broker that runs in this process.
@@ -178,7 +179,7 @@ func TestAnAddressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	free, taken := closedAddress(t), l.Addr().String()
+	free, taken := loopback.FreeAddress(t), l.Addr().String()
 	for _, args := range [][]string{
 		{"serve", "--listen", "tcp://" + free, "--listen", "ws://" + taken, "--admin-address", "", "--storage-path", "", "--log-level", "error"},
 		{"serve", "--listen", "tcp://" + free, "--admin-address", taken, "--storage-path", "", "--log-level", "error"},

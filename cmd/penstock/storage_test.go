@@ -17,6 +17,7 @@ import (
 	"github.com/penstockmq/penstock/client"
 	"github.com/penstockmq/penstock/configs"
 	"github.com/penstockmq/penstock/storage/badger"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 func storeAt(path string) configs.Flag {
@@ -119,7 +120,7 @@ func TestStorageMistakes(t *testing.T) {
 	if err := os.Mkdir("empty", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	replace := strings.NewReplacer("BROKER", s.address["admin"], "MEMORY", memory.address["admin"], "NOBODY", closedAddress(t))
+	replace := strings.NewReplacer("BROKER", s.address["admin"], "MEMORY", memory.address["admin"], "NOBODY", loopback.FreeAddress(t))
 	for _, c := range []struct {
 		args string
 		code int

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstockmq/penstock/test/loopback"
 	"github.com/penstockmq/penstock/test/setting"
 )
 
@@ -21,7 +22,7 @@ func TestBacklog(t *testing.T) {
 	n := setting.Count(t, "BACKLOG", backlogDefault)
 	hub := startProcess(t, &process{name: "hub"}, "")
 	hub.reachable()
-	link := freeAddress(t)
+	link := loopback.FreeAddress(t)
 	edge := startProcess(t, &process{name: "edge"}, fmt.Sprintf(`bridges:
   - {name: hub, address: "tcp://%s", client_id: edge, retry_min: 50ms, retry_max: 200ms, topics: [{filter: "load/#"}]}
 `, link))

@@ -21,6 +21,7 @@ import (
 
 	"github.com/penstockmq/penstock/bridge"
 	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // certificates writes an authority, a certificate for 127.0.0.1 and one for a client, and their keys.
@@ -90,7 +91,7 @@ func TestTransports(t *testing.T) {
 			if l.kind != "ws" {
 				cfg.Cert, cfg.Key, cfg.ClientCA = file("server.pem"), file("server.key"), file("ca.pem")
 			}
-			hub := begin(&node{t: t, name: "hub", address: freeAddress(t), listens: &cfg})
+			hub := begin(&node{t: t, name: "hub", address: loopback.FreeAddress(t), listens: &cfg})
 			b := bridgeTo("hub", hub.address, rule("#", configs.DirectionOut))
 			b.Address = l.scheme + "://" + hub.address + l.path
 			b.CA, b.Cert, b.Key = file("ca.pem"), file("client.pem"), file("client.key")
@@ -118,10 +119,10 @@ func (n *node) fails(name, reason string) {
 
 // Each mistake is a state with a reason, and no hurry.
 func TestBadRemotes(t *testing.T) {
-	silent := func(t *testing.T) string { return startServer(t, func(net.Conn) {}) }
+	silent := func(t *testing.T) string { return loopback.Serve(t, func(net.Conn) { <-t.Context().Done() }) }
 	talker := func(answer string) func(t *testing.T) string {
 		return func(t *testing.T) string {
-			return startServer(t, func(c net.Conn) { fmt.Fprint(c, answer); c.Close() })
+			return loopback.Serve(t, func(c net.Conn) { fmt.Fprint(c, answer) })
 		}
 	}
 	for _, bad := range []struct {
@@ -129,7 +130,7 @@ func TestBadRemotes(t *testing.T) {
 		start         func(t *testing.T) string
 		reason        string
 	}{
-		{"nobody", configs.VersionAuto, freeAddressOf, "connection refused"},
+		{"nobody", configs.VersionAuto, func(t *testing.T) string { return loopback.FreeAddress(t) }, "connection refused"},
 		{"a web server", configs.Version5, talker("HTTP/1.1 400 Bad Request\r\n\r\n"), "connect to"},
 		{"a web server", configs.Version311, talker("HTTP/1.1 400 Bad Request\r\n\r\n"), "connect to"},
 		{"one that closes", configs.Version311, talker(""), "closed the connection"},
@@ -148,28 +149,6 @@ func TestBadRemotes(t *testing.T) {
 	}
 }
 
-func freeAddressOf(t *testing.T) string { return freeAddress(t) }
-
-// startServer answers every connection with f.
-func startServer(t *testing.T, f func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			f(c)
-		}
-	}()
-	return l.Addr().String()
-}
-
 // stern is a broker's access rule: nobody comes in.
 type stern struct{ mochi.HookBase }
 
@@ -181,11 +160,12 @@ func (*stern) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return
 
 // A broker that takes a connection and then nothing more slows nobody here.
 func TestDeadRemoteSlowsNobody(t *testing.T) {
-	dead := startServer(t, func(c net.Conn) {
+	dead := loopback.Serve(t, func(c net.Conn) {
 		hello := make([]byte, 4096)
 		if _, err := c.Read(hello); err == nil {
 			_, _ = c.Write([]byte{0x20, 2, 0, 0}) // CONNACK, and not a byte more is read
 		}
+		<-t.Context().Done()
 	})
 	b := bridgeTo("hub", dead, rule("#", configs.DirectionOut))
 	b.Version = configs.Version311
@@ -205,7 +185,7 @@ func TestDeadRemoteSlowsNobody(t *testing.T) {
 // A broker that does not know MQTT 5 is spoken to in 3.1.1.
 func TestFallsBack(t *testing.T) {
 	real := startNode(t, "hub")
-	old := startServer(t, func(c net.Conn) { go answerOld(c, real.address) })
+	old := loopback.Serve(t, func(c net.Conn) { answerOld(c, real.address) })
 	b := bridgeTo("hub", old, rule("#", configs.DirectionOut))
 	b.BridgeBit = true
 	edge := startNode(t, "edge", b)
@@ -217,7 +197,6 @@ func TestFallsBack(t *testing.T) {
 
 // answerOld refuses protocol levels but 4, and hands the others on.
 func answerOld(c net.Conn, target string) {
-	defer c.Close()
 	hello := make([]byte, 4096)
 	n, err := c.Read(hello)
 	if err != nil {
@@ -264,10 +243,10 @@ func TestTooLarge(t *testing.T) {
 	for _, version := range []string{configs.Version5, configs.Version311} {
 		t.Run(version, func(t *testing.T) {
 			small := func(l *configs.Limits) { l.MaxPacketSize = 1024 }
-			hub := begin(&node{t: t, name: "hub", address: freeAddress(t)})
+			hub := begin(&node{t: t, name: "hub", address: loopback.FreeAddress(t)})
 			b := bridgeTo("hub", hub.address, rule("#", configs.DirectionIn))
 			b.Version = version
-			edge := begin(&node{t: t, name: "edge", address: freeAddress(t), bridges: []configs.Bridge{b}, limits: small})
+			edge := begin(&node{t: t, name: "edge", address: loopback.FreeAddress(t), bridges: []configs.Bridge{b}, limits: small})
 			edge.connected()
 			sub, u := connect(t, edge.address, "sub"), connect(t, hub.address, "u")
 			sub.subscribe("#", 2)
@@ -281,7 +260,7 @@ func TestTooLarge(t *testing.T) {
 			}
 		})
 	}
-	hub := begin(&node{t: t, name: "hub", address: freeAddress(t), limits: func(l *configs.Limits) { l.MaxPacketSize = 1024 }})
+	hub := begin(&node{t: t, name: "hub", address: loopback.FreeAddress(t), limits: func(l *configs.Limits) { l.MaxPacketSize = 1024 }})
 	edge := startNode(t, "edge", bridgeTo("hub", hub.address, rule("#", configs.DirectionOut)))
 	edge.connected()
 	sub, u := connect(t, hub.address, "sub"), connect(t, edge.address, "u")
@@ -298,7 +277,7 @@ func TestTooLarge(t *testing.T) {
 // With MQTT 3.1.1 another broker can only close the connection for a message that is too large for it. Such a message is dropped after
 // a few, and the next arrives.
 func TestTooLargeWithoutAWord(t *testing.T) {
-	hub := begin(&node{t: t, name: "hub", address: freeAddress(t), limits: func(l *configs.Limits) { l.MaxPacketSize = 1024 }})
+	hub := begin(&node{t: t, name: "hub", address: loopback.FreeAddress(t), limits: func(l *configs.Limits) { l.MaxPacketSize = 1024 }})
 	b := bridgeTo("hub", hub.address, rule("#", configs.DirectionOut))
 	b.Version = configs.Version311
 	edge := startNode(t, "edge", b)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/penstockmq/penstock/bridge"
 	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // startMosquitto starts Debian's mosquitto with lines added to its configuration.
@@ -29,7 +30,7 @@ func startMosquitto(t *testing.T, lines string) (address string) {
 			t.Skip("mosquitto is not installed")
 		}
 	}
-	address = freeAddress(t)
+	address = loopback.FreeAddress(t)
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +75,7 @@ func startMochi(t *testing.T, hook mochi.Hook) (address string) {
 	if err := s.AddHook(hook, nil); err != nil {
 		t.Fatal(err)
 	}
-	address = freeAddress(t)
+	address = loopback.FreeAddress(t)
 	if err := s.AddListener(mochilisteners.NewTCP(mochilisteners.Config{ID: "tcp", Address: address})); err != nil {
 		t.Fatal(err)
 	}

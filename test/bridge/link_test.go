@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstockmq/penstock/bridge"
 	"github.com/penstockmq/penstock/configs"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // A message keeps its retain flag, or loses it, as the rule says; QoS is capped; the first rule that matches is taken.
@@ -92,7 +93,7 @@ func TestStoreAndForward(t *testing.T) {
 func TestFullQueue(t *testing.T) {
 	for _, onFull := range []string{configs.FullReject, configs.FullDropOldest, configs.FullBlock} {
 		t.Run(onFull, func(t *testing.T) {
-			address := freeAddress(t)
+			address := loopback.FreeAddress(t)
 			b := bridgeTo("hub", address, rule("#", configs.DirectionOut))
 			b.MaxQueueMessages, b.OnFull = 5, onFull
 			edge := startNode(t, "edge", b)
@@ -150,7 +151,7 @@ func TestFullQueue(t *testing.T) {
 // startSubscribed starts a broker with a subscriber that is there before any bridge.
 func startSubscribed(t *testing.T, n *node, filter string) *user {
 	address := n.address
-	n.address = freeAddress(t)
+	n.address = loopback.FreeAddress(t)
 	n.start()
 	durable := connectDurable(t, n.address, "first")
 	durable.subscribe(filter, 1)
@@ -203,7 +204,7 @@ func TestServiceDiscovery(t *testing.T) {
 	}
 	b := bridgeTo("hub", "", rule("#", configs.DirectionOut))
 	b.Address = "srv://brokers.example"
-	edge := &node{t: t, name: "edge", address: freeAddress(t), bridges: []configs.Bridge{b}}
+	edge := &node{t: t, name: "edge", address: loopback.FreeAddress(t), bridges: []configs.Bridge{b}}
 	edge.lookup = func(_ context.Context, service, name string) ([]*net.SRV, error) {
 		if service != "mqtt" || name != "brokers.example" {
 			return nil, fmt.Errorf("asked for %s of %s", service, name)

@@ -19,6 +19,7 @@ import (
 	"github.com/penstockmq/penstock/storage"
 	"github.com/penstockmq/penstock/storage/badger"
 	"github.com/penstockmq/penstock/storage/memory"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // patience bounds every wait; it only matters when a test fails.
@@ -45,13 +46,13 @@ type node struct {
 // startNode starts a broker that is stopped when the test ends.
 func startNode(t testing.TB, name string, bridges ...configs.Bridge) *node {
 	t.Helper()
-	return begin(&node{t: t, name: name, address: freeAddress(t), bridges: bridges})
+	return begin(&node{t: t, name: name, address: loopback.FreeAddress(t), bridges: bridges})
 }
 
 // startStored starts one with its data on disk.
 func startStored(t testing.TB, name string, bridges ...configs.Bridge) *node {
 	t.Helper()
-	return begin(&node{t: t, name: name, address: freeAddress(t), bridges: bridges, folder: t.TempDir()})
+	return begin(&node{t: t, name: name, address: loopback.FreeAddress(t), bridges: bridges, folder: t.TempDir()})
 }
 
 func begin(n *node) *node {
@@ -59,17 +60,6 @@ func begin(n *node) *node {
 	n.start()
 	n.t.Cleanup(n.stop)
 	return n
-}
-
-// freeAddress is one on this machine that nobody listens at.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (n *node) start() {

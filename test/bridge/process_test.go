@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/test/binary"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // scratch is a folder that lives as long as the tests.
@@ -58,7 +59,7 @@ func startProcess(t testing.TB, p *process, bridges string) *process {
 	t.Helper()
 	p.t = t
 	if p.address == "" {
-		p.address, p.admin = freeAddress(t), freeAddress(t)
+		p.address, p.admin = loopback.FreeAddress(t), loopback.FreeAddress(t)
 	}
 	p.folder = t.TempDir()
 	p.config = filepath.Join(p.folder, "penstock.yaml")

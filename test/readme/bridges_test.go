@@ -1,13 +1,13 @@
 package readme
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // portOnPage is a port of one of the brokers on docs/bridges.md.
@@ -19,7 +19,7 @@ func TestBridges(t *testing.T) {
 	replace := func(text string) string {
 		return portOnPage.ReplaceAllStringFunc(text, func(port string) string {
 			if ports[port] == "" {
-				ports[port] = freePort(t)
+				_, ports[port], _ = strings.Cut(loopback.FreeAddress(t), ":")
 			}
 			return ports[port]
 		})
@@ -71,14 +71,4 @@ func like(got, want string) bool {
 	pattern := regexp.QuoteMeta(strings.Join(strings.Fields(want), " "))
 	pattern = strings.ReplaceAll(pattern, "…", ".*")
 	return regexp.MustCompile("^" + pattern + "$").MatchString(strings.Join(strings.Fields(got), " "))
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
