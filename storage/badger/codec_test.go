@@ -271,13 +271,7 @@ func TestManyReceivers(t *testing.T) {
 	if _, err := s.Update(changes, nil); err != nil {
 		t.Fatal(err)
 	}
-	w := make(answer, 1)
-	if _, err := s.Enqueue(e, w); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-w; err != nil {
-		t.Fatal(err)
-	}
+	mustEnqueue(t, s, e)
 	s.Close()
 	s = openForTest(t, Options{Path: path, Sync: SyncNever})
 	for i := 0; i < count; i += 997 {
@@ -327,11 +321,6 @@ func TestSwallowedError(t *testing.T) {
 	}
 }
 
-type answer chan error
-
-// Stored implements storage.Waiter.
-func (a answer) Stored(err error) { a <- err }
-
 // A damaged head costs its messages: the numbers that are nowhere say whose and how many.
 func TestDamagedHead(t *testing.T) {
 	path := t.TempDir()
@@ -340,14 +329,7 @@ func TestDamagedHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 5 {
-		w := make(answer, 1)
-		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}, To: []storage.Entry{{Session: "a", QoS: 1}}}
-		if _, err := s.Enqueue(e, w); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-w; err != nil {
-			t.Fatal(err)
-		}
+		mustSend(t, s, fmt.Sprint(i), "a")
 	}
 	bad := s.sessions["a"].runs[1].chunk.id
 	if err := s.commitOnce([]record{{idKey(keyHead, bad), bytes.Repeat([]byte{recordVersion}, 50)}}); err != nil {
@@ -375,23 +357,12 @@ func TestDamagedCheckpoint(t *testing.T) {
 	mustUpdate(t, s, storage.PutSession{Session: storage.Session{ID: "a"}})
 	const count, done = 50, 30
 	for i := range count {
-		w := make(answer, 1)
-		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}, To: []storage.Entry{{Session: "a", QoS: 1}}}
-		if _, err := s.Enqueue(e, w); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-w; err != nil {
-			t.Fatal(err)
-		}
+		mustSend(t, s, fmt.Sprint(i), "a")
 	}
 	for seq := uint64(1); seq <= done; seq++ {
-		w := make(answer, 1)
-		if _, err := s.Ack(storage.Ack{Session: "a", Seq: seq, Progress: storage.Done}, w); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-w; err != nil {
-			t.Fatal(err)
-		}
+		mustWrite(t, func(w storage.Waiter) (bool, error) {
+			return s.Ack(storage.Ack{Session: "a", Seq: seq, Progress: storage.Done}, w)
+		})
 	}
 	for s.Stats().Chunks > count-done { // until what is done is gone
 		mustUpdate(t, s, storage.PutCounters{Values: map[string]uint64{"n": 1}})
@@ -423,17 +394,7 @@ func TestMove(t *testing.T) {
 	}
 	const count = 2000
 	for i := range count {
-		w := make(answer, 1)
-		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}}
-		for _, id := range []string{"a", "b"} {
-			e.To = append(e.To, storage.Entry{Session: id, QoS: 1})
-		}
-		if _, err := s.Enqueue(e, w); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-w; err != nil {
-			t.Fatal(err)
-		}
+		mustSend(t, s, fmt.Sprint(i), "a", "b")
 		s.Ack(storage.Ack{Session: "b", Seq: uint64(i + 1), Progress: storage.Done}, nil)
 		if i%50 != 0 {
 			s.Ack(storage.Ack{Session: "a", Seq: uint64(i + 1), Progress: storage.Done}, nil)

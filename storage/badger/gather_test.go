@@ -28,22 +28,11 @@ func enqueueLive(t *testing.T, s *Store, batch []storage.Enqueue) answer {
 	return w
 }
 
-func beginSession(t *testing.T, s *Store) {
-	t.Helper()
-	w := make(answer, 1)
-	if _, err := s.Update([]storage.Change{storage.PutSession{Session: storage.Session{ID: "a"}}}, w); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-w; err != nil {
-		t.Fatal(err)
-	}
-}
-
 // What is acknowledged at once is never written, whoever waits is told all the same, and after a crash no number is missing.
 func TestDoneIsNotWritten(t *testing.T) {
 	path := t.TempDir()
 	s := openForTest(t, Options{Path: path})
-	beginSession(t, s)
+	mustUpdate(t, s, storage.PutSession{Session: storage.Session{ID: "a"}})
 	before := s.Stats()
 	const rounds, each = 20, 50
 	for range rounds {
@@ -67,14 +56,7 @@ func TestDoneIsNotWritten(t *testing.T) {
 	if written := after.Messages - before.Messages; written > rounds*each/2 {
 		t.Errorf("%d of %d messages were written", written, rounds*each)
 	}
-	w := make(answer, 1)
-	last := &storage.Enqueue{Message: &packet.Message{Topic: "t"}, To: []storage.Entry{{Session: "a", QoS: 1}}}
-	if _, err := s.Enqueue(last, w); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-w; err != nil {
-		t.Fatal(err)
-	}
+	mustSend(t, s, "", "a")
 	die(s)
 	s = openForTest(t, Options{Path: path})
 	defer s.Close()
@@ -100,7 +82,7 @@ func (telling) Tell(w storage.Waiter) { w.Stored(nil) }
 func TestDoneIsToldAtOnce(t *testing.T) {
 	s := openForTest(t, Options{Path: t.TempDir()})
 	defer s.Close()
-	beginSession(t, s)
+	mustUpdate(t, s, storage.PutSession{Session: storage.Session{ID: "a"}})
 	var by teller
 	for round := 0; len(by.told) == 0; round++ { // the committer may be quicker on a busy machine
 		if round == 100 {
@@ -145,7 +127,7 @@ func TestDoneIsToldAtOnce(t *testing.T) {
 func TestNobodyElseIsToldAtOnce(t *testing.T) {
 	s := openForTest(t, Options{Path: t.TempDir()})
 	defer s.Close()
-	beginSession(t, s)
+	mustUpdate(t, s, storage.PutSession{Session: storage.Session{ID: "a"}})
 	for round := range 20 {
 		batch := live(1)
 		first, second := enqueueLive(t, s, batch), make(answer, 1)
@@ -182,7 +164,7 @@ func die(s *Store) {
 func TestAckInAStepIsNotEarly(t *testing.T) {
 	s := openForTest(t, Options{Path: t.TempDir()})
 	defer s.Close()
-	beginSession(t, s)
+	mustUpdate(t, s, storage.PutSession{Session: storage.Session{ID: "a"}})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, take := range map[string]func(g *group, number uint64) bool{
@@ -214,7 +196,7 @@ func TestAckInAStepIsNotEarly(t *testing.T) {
 func TestBrisk(t *testing.T) {
 	s := openForTest(t, Options{Path: t.TempDir()})
 	defer s.Close()
-	beginSession(t, s)
+	mustUpdate(t, s, storage.PutSession{Session: storage.Session{ID: "a"}})
 	first := live(1)
 	if err := <-enqueueLive(t, s, first); err != nil { // nobody answers: it is written
 		t.Fatal(err)

@@ -75,14 +75,7 @@ func fillForJournal(t *testing.T, s *Store) *journalState {
 		t.Fatal(err)
 	}
 	for i := range journalMessages {
-		w := make(answer, 1)
-		e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: fmt.Append(nil, i)}, To: []storage.Entry{{Session: "a", QoS: 1}}}
-		if _, err := s.Enqueue(e, w); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-w; err != nil {
-			t.Fatal(err)
-		}
+		mustSend(t, s, fmt.Sprint(i), "a")
 	}
 	return takeJournalState(t, s)
 }

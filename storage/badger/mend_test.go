@@ -44,14 +44,7 @@ func crashedStore(t *testing.T) *crashed {
 			n++
 			payload := fmt.Sprint("message ", n, strings.Repeat("x", n%7*1000))
 			c.want[id] = append(c.want[id], payload)
-			w := make(answer, 1)
-			e := &storage.Enqueue{Message: &packet.Message{Topic: "t", Payload: []byte(payload)}, To: []storage.Entry{{Session: id, QoS: 1}}}
-			if _, err := s.Enqueue(e, w); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-w; err != nil {
-				t.Fatal(err)
-			}
+			mustSend(t, s, payload, id)
 		}
 		if round == 0 { // to the last level; what follows stays in the first
 			mustDo(t, s.collect())
@@ -80,17 +73,6 @@ func fillTable(t *testing.T, s *Store, round int) {
 		changes = append(changes, storage.PutSubscription{Subscription: storage.Subscription{Session: "ballast", Filter: filter}})
 	}
 	mustUpdate(t, s, changes...)
-}
-
-func mustUpdate(t *testing.T, s *Store, changes ...storage.Change) {
-	t.Helper()
-	w := make(answer, 1)
-	if _, err := s.Update(changes, w); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-w; err != nil {
-		t.Fatal(err)
-	}
 }
 
 func copyCrashed(t *testing.T, from, to string) {
