@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Bridges is what operators may ask of a broker's bridges to others, and tell them.
@@ -104,80 +102,5 @@ func sayBridgeError(w http.ResponseWriter, err error) {
 		say(w, http.StatusBadRequest, err.Error()+"\n")
 	default:
 		say(w, http.StatusInternalServerError, err.Error()+"\n")
-	}
-}
-
-// A bridgeCollector turns snapshots of the bridges into metrics, each labelled with the bridge's name.
-type bridgeCollector struct {
-	bridges  Bridges
-	numbers  []bridgeNumber
-	dropped  *prometheus.Desc
-	repeated *prometheus.Desc
-}
-
-type bridgeNumber struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	of   func(*BridgeStatus) float64
-}
-
-func bridgeDesc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("penstock_bridge_"+name, help, labels, nil)
-}
-
-func newBridgeCollector(b Bridges) *bridgeCollector {
-	gauge := func(name, help string, of func(*BridgeStatus) float64) bridgeNumber {
-		return bridgeNumber{bridgeDesc(name, help, "bridge"), prometheus.GaugeValue, of}
-	}
-	counter := func(name, help string, of func(*BridgeStatus) float64) bridgeNumber {
-		return bridgeNumber{bridgeDesc(name, help, "bridge"), prometheus.CounterValue, of}
-	}
-	return &bridgeCollector{
-		bridges:  b,
-		dropped:  bridgeDesc("messages_dropped_total", "Messages that a bridge did not deliver, by reason.", "bridge", "reason"),
-		repeated: bridgeDesc("peer_messages_dropped_total", "Messages that bridges of other brokers brought and that were here before, by reason.", "reason"),
-		numbers: []bridgeNumber{
-			gauge("connected", "1 while the bridge is connected.", func(s *BridgeStatus) float64 {
-				if s.State == "connected" {
-					return 1
-				}
-				return 0
-			}),
-			gauge("queue_messages", "Messages that wait for the other broker.", func(s *BridgeStatus) float64 { return float64(s.QueueMessages) }),
-			gauge("queue_bytes", "Bytes of penstock_bridge_queue_messages.", func(s *BridgeStatus) float64 { return float64(s.QueueBytes) }),
-			gauge("queue_age_seconds", "Age of the oldest message that waits.", func(s *BridgeStatus) float64 { return s.QueueAge.Seconds() }),
-			gauge("inflight_messages", "Messages sent and not acknowledged.", func(s *BridgeStatus) float64 { return float64(s.Inflight) }),
-			gauge("round_trip_seconds", "Smoothed time from PUBLISH to its acknowledgement.", func(s *BridgeStatus) float64 { return s.RoundTrip.Seconds() }),
-			counter("messages_sent_total", "Messages that the other broker acknowledged, or of QoS 0.", func(s *BridgeStatus) float64 { return float64(s.Sent) }),
-			counter("messages_received_total", "Messages from the other broker.", func(s *BridgeStatus) float64 { return float64(s.Received) }),
-			counter("bytes_sent_total", "Bytes of penstock_bridge_messages_sent_total.", func(s *BridgeStatus) float64 { return float64(s.SentBytes) }),
-			counter("bytes_received_total", "Bytes of penstock_bridge_messages_received_total.", func(s *BridgeStatus) float64 { return float64(s.ReceivedBytes) }),
-			counter("messages_resent_total", "PUBLISH packets sent again.", func(s *BridgeStatus) float64 { return float64(s.Resent) }),
-			counter("connects_total", "Connections made.", func(s *BridgeStatus) float64 { return float64(s.Connects) }),
-		},
-	}
-}
-
-// Describe sends the metrics' descriptions.
-func (c *bridgeCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, n := range c.numbers {
-		to <- n.desc
-	}
-	to <- c.dropped
-	to <- c.repeated
-}
-
-// Collect sends the metrics of one snapshot.
-func (c *bridgeCollector) Collect(to chan<- prometheus.Metric) {
-	for _, s := range c.bridges.Bridges() {
-		for _, n := range c.numbers {
-			to <- prometheus.MustNewConstMetric(n.desc, n.kind, n.of(&s), s.Name)
-		}
-		for reason, n := range s.Dropped {
-			to <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(n), s.Name, reason)
-		}
-	}
-	for reason, n := range c.bridges.Dropped() {
-		to <- prometheus.MustNewConstMetric(c.repeated, prometheus.CounterValue, float64(n), reason)
 	}
 }

@@ -12,83 +12,65 @@ import (
 type channelCollector struct {
 	channels                  Channels
 	max                       int
-	numbers                   []channelNumber
+	numbers                   numbers[ChannelStatus]
 	dropped                   *prometheus.Desc
 	count, unlisted, deferred *prometheus.Desc
 }
 
-type channelNumber struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	of   func(*ChannelStatus) float64
-}
-
 func newChannelCollector(c Channels, most int) *channelCollector {
-	total := func(name, help string) *prometheus.Desc { return prometheus.NewDesc("penstock_"+name, help, nil, nil) }
 	return &channelCollector{
-		channels: c, max: most, numbers: append(channelGauges(), channelCounters()...),
-		dropped:  channelDesc("dropped_total", "Messages that left the channel without being dealt with, by reason.", "reason"),
-		count:    total("channels", "Channels."),
-		unlisted: total("channels_unlisted", "Channels without metrics of their own: more than admin.max_channel_metrics."),
-		deferred: total("deferred_messages", "Messages published with a delay, and not due."),
+		channels: c, max: most, numbers: newNumbers(append(channelGauges(), channelCounters()...), "channel"),
+		dropped:  metric("channel_dropped_total", "Messages that left the channel without being dealt with, by reason.", "channel", "reason"),
+		count:    metric("channels", "Channels."),
+		unlisted: metric("channels_unlisted", "Channels without metrics of their own: more than admin.max_channel_metrics."),
+		deferred: metric("deferred_messages", "Messages published with a delay, and not due."),
 	}
 }
 
-func channelDesc(name, help string, more ...string) *prometheus.Desc {
-	return prometheus.NewDesc("penstock_channel_"+name, help, append([]string{"channel"}, more...), nil)
-}
-
-func channelGauges() []channelNumber {
-	gauge := func(name, help string, of func(*ChannelStatus) float64) channelNumber {
-		return channelNumber{channelDesc(name, help), prometheus.GaugeValue, of}
-	}
-	return []channelNumber{
-		gauge("depth", "Messages that no member has dealt with, those in flight and deferred included.",
+func channelGauges() []number[ChannelStatus] {
+	return []number[ChannelStatus]{
+		gauge("channel_depth", "Messages that no member has dealt with, those in flight and deferred included.",
 			func(s *ChannelStatus) float64 { return float64(s.Depth) }),
-		gauge("bytes", "Bytes of penstock_channel_depth.",
+		gauge("channel_bytes", "Bytes of penstock_channel_depth.",
 			func(s *ChannelStatus) float64 { return float64(s.Bytes) }),
-		gauge("in_flight", "Messages handed to members and not acknowledged.",
+		gauge("channel_in_flight", "Messages handed to members and not acknowledged.",
 			func(s *ChannelStatus) float64 { return float64(s.InFlight) }),
-		gauge("deferred", "Messages that wait for the time of another attempt.",
+		gauge("channel_deferred", "Messages that wait for the time of another attempt.",
 			func(s *ChannelStatus) float64 { return float64(s.Deferred) }),
-		gauge("oldest_age_seconds", "Age of the oldest message that no member has dealt with.",
+		gauge("channel_oldest_age_seconds", "Age of the oldest message that no member has dealt with.",
 			func(s *ChannelStatus) float64 { return s.OldestAge.Seconds() }),
-		gauge("members", "Members, online or not.",
+		gauge("channel_members", "Members, online or not.",
 			func(s *ChannelStatus) float64 { return float64(s.MemberCount) }),
-		gauge("members_online", "Members with a connection.",
+		gauge("channel_members_online", "Members with a connection.",
 			func(s *ChannelStatus) float64 { return float64(s.MembersOnline) }),
-		gauge("paused", "1 while the channel is paused.", func(s *ChannelStatus) float64 {
-			if s.Paused {
-				return 1
-			}
-			return 0
-		}),
+		whether("channel_paused", "1 while the channel is paused.",
+			func(s *ChannelStatus) bool { return s.Paused }),
 	}
 }
 
-func channelCounters() []channelNumber {
-	counter := func(name, help string, of func(*ChannelStatus) uint64) channelNumber {
-		return channelNumber{channelDesc(name, help), prometheus.CounterValue, func(s *ChannelStatus) float64 { return float64(of(s)) }}
-	}
-	return []channelNumber{
-		counter("queued_total", "Messages that came in.", func(s *ChannelStatus) uint64 { return s.Queued }),
-		counter("delivered_total", "Messages handed to members.", func(s *ChannelStatus) uint64 { return s.Delivered }),
-		counter("acknowledged_total", "Messages that members dealt with.", func(s *ChannelStatus) uint64 { return s.Acked }),
-		counter("unconfirmed_total", "Of penstock_channel_acknowledged_total, those to members with QoS 0.",
+func channelCounters() []number[ChannelStatus] {
+	return []number[ChannelStatus]{
+		counter("channel_queued_total", "Messages that came in.", func(s *ChannelStatus) uint64 { return s.Queued }),
+		counter("channel_delivered_total", "Messages handed to members.", func(s *ChannelStatus) uint64 { return s.Delivered }),
+		counter("channel_acknowledged_total", "Messages that members dealt with.",
+			func(s *ChannelStatus) uint64 { return s.Acked }),
+		counter("channel_unconfirmed_total", "Of penstock_channel_acknowledged_total, those to members with QoS 0.",
 			func(s *ChannelStatus) uint64 { return s.Unconfirmed }),
-		counter("requeued_total", "Messages handed out, and back.", func(s *ChannelStatus) uint64 { return s.Requeued }),
-		counter("failed_total", "Attempts that failed, those that timed out included.", func(s *ChannelStatus) uint64 { return s.Failed }),
-		counter("timed_out_total", "Attempts that were not acknowledged in time.", func(s *ChannelStatus) uint64 { return s.TimedOut }),
-		counter("dead_lettered_total", "Messages moved to the dead letters.", func(s *ChannelStatus) uint64 { return s.DeadLettered }),
-		counter("put_back_total", "Dead letters put back into the channels that they came from.", func(s *ChannelStatus) uint64 { return s.PutBack }),
+		counter("channel_requeued_total", "Messages handed out, and back.", func(s *ChannelStatus) uint64 { return s.Requeued }),
+		counter("channel_failed_total", "Attempts that failed, those that timed out included.",
+			func(s *ChannelStatus) uint64 { return s.Failed }),
+		counter("channel_timed_out_total", "Attempts that were not acknowledged in time.",
+			func(s *ChannelStatus) uint64 { return s.TimedOut }),
+		counter("channel_dead_lettered_total", "Messages moved to the dead letters.",
+			func(s *ChannelStatus) uint64 { return s.DeadLettered }),
+		counter("channel_put_back_total", "Dead letters put back into the channels that they came from.",
+			func(s *ChannelStatus) uint64 { return s.PutBack }),
 	}
 }
 
 // Describe sends the metrics' descriptions.
 func (c *channelCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, n := range c.numbers {
-		to <- n.desc
-	}
+	c.numbers.describe(to)
 	for _, d := range []*prometheus.Desc{c.dropped, c.count, c.unlisted, c.deferred} {
 		to <- d
 	}
@@ -107,9 +89,7 @@ func (c *channelCollector) Collect(to chan<- prometheus.Metric) {
 	total(c.deferred, c.channels.Deferred())
 	for i := range listed {
 		s := &listed[i]
-		for _, n := range c.numbers {
-			to <- prometheus.MustNewConstMetric(n.desc, n.kind, n.of(s), s.Name)
-		}
+		c.numbers.collect(to, s, s.Name)
 		for reason, n := range s.Dropped {
 			to <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(n), s.Name, reason)
 		}

@@ -16,9 +16,10 @@ type Source interface {
 // A number is a metric of one value in a snapshot S, a tableau one with a value for each reason.
 type (
 	number[S any] struct {
-		desc *prometheus.Desc
-		kind prometheus.ValueType
-		of   func(*S) float64
+		name, help string
+		kind       prometheus.ValueType
+		of         func(*S) float64
+		desc       *prometheus.Desc // made by newNumbers
 	}
 	tableau struct {
 		desc *prometheus.Desc
@@ -26,22 +27,46 @@ type (
 	}
 )
 
+// numbers are metrics of the same snapshots, with the same labels.
+type numbers[S any] []number[S]
+
+func newNumbers[S any](all []number[S], labels ...string) numbers[S] {
+	for i := range all {
+		all[i].desc = metric(all[i].name, all[i].help, labels...)
+	}
+	return all
+}
+
+func metric(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("penstock_"+name, help, labels, nil)
+}
+
+func (n numbers[S]) describe(to chan<- *prometheus.Desc) {
+	for i := range n {
+		to <- n[i].desc
+	}
+}
+
+func (n numbers[S]) collect(to chan<- prometheus.Metric, s *S, labels ...string) {
+	for i := range n {
+		to <- prometheus.MustNewConstMetric(n[i].desc, n[i].kind, n[i].of(s), labels...)
+	}
+}
+
 // A collector turns snapshots into metrics.
 type collector struct {
 	src      Source
-	numbers  []number[broker.Stats]
+	numbers  numbers[broker.Stats]
 	tableaus []tableau
 }
 
 func newCollector(src Source) *collector {
-	return &collector{src: src, numbers: append(gauges(), counters()...), tableaus: tableaus()}
+	return &collector{src: src, numbers: newNumbers(append(gauges(), counters()...)), tableaus: tableaus()}
 }
 
 // Describe sends the metrics' descriptions.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, n := range c.numbers {
-		to <- n.desc
-	}
+	c.numbers.describe(to)
 	for _, t := range c.tableaus {
 		to <- t.desc
 	}
@@ -50,9 +75,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 // Collect sends the metrics of one snapshot.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	s := c.src.Stats()
-	for _, n := range c.numbers {
-		to <- prometheus.MustNewConstMetric(n.desc, n.kind, n.of(&s))
-	}
+	c.numbers.collect(to, &s)
 	for _, t := range c.tableaus {
 		t.of(&s, func(reason string, n uint64) {
 			to <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(n), reason)
@@ -61,22 +84,26 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 }
 
 func gauge[S any](name, help string, of func(*S) float64) number[S] {
-	return number[S]{prometheus.NewDesc("penstock_"+name, help, nil, nil), prometheus.GaugeValue, of}
+	return number[S]{name: name, help: help, kind: prometheus.GaugeValue, of: of}
 }
 
 func counter[S any](name, help string, of func(*S) uint64) number[S] {
-	return number[S]{
-		prometheus.NewDesc("penstock_"+name, help, nil, nil), prometheus.CounterValue,
-		func(s *S) float64 { return float64(of(s)) },
-	}
+	return number[S]{name: name, help: help, kind: prometheus.CounterValue, of: func(s *S) float64 { return float64(of(s)) }}
 }
 
 // seconds is a counter of time.
 func seconds[S any](name, help string, of func(*S) time.Duration) number[S] {
-	return number[S]{
-		prometheus.NewDesc("penstock_"+name, help, nil, nil), prometheus.CounterValue,
-		func(s *S) float64 { return of(s).Seconds() },
-	}
+	return number[S]{name: name, help: help, kind: prometheus.CounterValue, of: func(s *S) float64 { return of(s).Seconds() }}
+}
+
+// whether is a gauge that is 1 while something is so.
+func whether[S any](name, help string, of func(*S) bool) number[S] {
+	return gauge(name, help, func(s *S) float64 {
+		if of(s) {
+			return 1
+		}
+		return 0
+	})
 }
 
 func gauges() []number[broker.Stats] {
@@ -138,20 +165,17 @@ func counters() []number[broker.Stats] {
 }
 
 func tableaus() []tableau {
-	perReason := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("penstock_"+name, help, []string{"reason"}, nil)
-	}
 	return []tableau{
 		{
-			perReason("connections_refused_total", "Connections that were not accepted."),
+			metric("connections_refused_total", "Connections that were not accepted.", "reason"),
 			func(s *broker.Stats, each func(string, uint64)) { spread(s.Refused, each) },
 		},
 		{
-			perReason("connections_ended_total", "Accepted connections that ended."),
+			metric("connections_ended_total", "Accepted connections that ended.", "reason"),
 			func(s *broker.Stats, each func(string, uint64)) { spread(s.Disconnected, each) },
 		},
 		{
-			perReason("messages_dropped_total", "Deliveries that did not happen."),
+			metric("messages_dropped_total", "Deliveries that did not happen.", "reason"),
 			func(s *broker.Stats, each func(string, uint64)) { spread(s.Dropped, each) },
 		},
 	}

@@ -107,7 +107,7 @@ func (s *Server) routes(src Source, store Store, log *slog.Logger) http.Handler 
 	registry := prometheus.NewRegistry()
 	s.registry = registry
 	if store != nil {
-		registry.MustRegister(&storeCollector{store: store, numbers: storeNumbers()})
+		registry.MustRegister(newStoreCollector(store))
 	}
 	registry.MustRegister(
 		newCollector(src), collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),

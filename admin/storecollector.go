@@ -9,25 +9,23 @@ import (
 // A storeCollector turns snapshots of a store into metrics.
 type storeCollector struct {
 	store   Store
-	numbers []number[StoreStats]
+	numbers numbers[StoreStats]
+}
+
+func newStoreCollector(s Store) *storeCollector {
+	return &storeCollector{store: s, numbers: newNumbers(append(storeGauges(), storeCounters()...))}
 }
 
 // Describe sends the metrics' descriptions.
 func (c *storeCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, n := range c.numbers {
-		to <- n.desc
-	}
+	c.numbers.describe(to)
 }
 
 // Collect sends the metrics of one snapshot.
 func (c *storeCollector) Collect(to chan<- prometheus.Metric) {
 	s := c.store.Stats()
-	for _, n := range c.numbers {
-		to <- prometheus.MustNewConstMetric(n.desc, n.kind, n.of(&s))
-	}
+	c.numbers.collect(to, &s)
 }
-
-func storeNumbers() []number[StoreStats] { return append(storeGauges(), storeCounters()...) }
 
 func storeGauges() []number[StoreStats] {
 	return []number[StoreStats]{
@@ -49,13 +47,8 @@ func storeGauges() []number[StoreStats] {
 			func(s *StoreStats) float64 { return float64(s.WaitingBytes) }),
 		gauge("storage_cache_bytes", "Bytes of stored messages kept in memory.",
 			func(s *StoreStats) float64 { return float64(s.CacheBytes) }),
-		gauge("storage_full", "1 while messages are refused because the disk is full.",
-			func(s *StoreStats) float64 {
-				if s.Full {
-					return 1
-				}
-				return 0
-			}),
+		whether("storage_full", "1 while messages are refused because the disk is full.",
+			func(s *StoreStats) bool { return s.Full }),
 		gauge("storage_collect_stall_seconds_max", "The longest time for which giving the disk back stopped writes.",
 			func(s *StoreStats) float64 { return s.CollectStall.Seconds() }),
 	}
