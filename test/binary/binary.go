@@ -1,7 +1,7 @@
 // Package binary builds the broker's binary, for tests that run it as people do.
 //
-// It builds, and neither starts nor stops what it built: every test has its own idea of that. It has no nouns, and is
-// tested by all that depend on it, which fail without a program to start.
+// It builds, and neither starts nor stops what it built: every test has its own idea of that. Its noun is the Log of a process. It
+// is tested by all that depend on it, which fail without a program to start.
 package binary
 
 import (

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -48,10 +47,10 @@ type process struct {
 	address string   // host:port of MQTT
 	admin   string
 	dialer  dialer // that reaches it; nil dials from here
+	log     binary.Log
 
-	mu  sync.Mutex // guards what follows
+	mu  sync.Mutex // guards cmd
 	cmd *exec.Cmd
-	log lockedBuffer
 }
 
 // startProcess starts a broker with a configuration, to which listeners, storage and admin are added.
@@ -72,7 +71,7 @@ func startProcess(t testing.TB, p *process, bridges string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("log of %s:\n%s", p.name, p.log.tail())
+			t.Logf("log of %s:\n%s", p.name, p.tail())
 		}
 	})
 	return p
@@ -125,22 +124,9 @@ func (p *process) kill() {
 	p.cmd = nil
 }
 
-// A lockedBuffer keeps the end of what a process says.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lockedBuffer) tail() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text := l.b.Bytes()
-	return string(text[max(0, len(text)-8000):])
+// tail is the end of what it said.
+func (p *process) tail() string {
+	const most = 8000
+	text := p.log.String()
+	return text[max(0, len(text)-most):]
 }

@@ -1,7 +1,6 @@
 package clicks
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -87,27 +85,7 @@ type worker struct {
 	*exec.Cmd
 	channel string
 	journal string // what the names of its files begin with
-	log     log
-}
-
-// A log is what a process says.
-type log struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-// String is all that was said.
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	log     binary.Log
 }
 
 func (c *stage) path(name string) string { return filepath.Join(c.folder, name) }
@@ -216,7 +194,7 @@ func (c *stage) feed(count int) (done <-chan struct{}) {
 	}()
 	pub := exec.Command(c.program, "pub", "--url", "mqtt://"+c.address, "-t", topic, "-q", "1", "-l")
 	pub.Stdin = lines
-	var said log
+	var said binary.Log
 	pub.Stderr = &said
 	c.start(pub)
 	over := make(chan struct{})
