@@ -16,11 +16,8 @@ import (
 	"github.com/penstockmq/penstock/test/binary"
 )
 
-const (
-	repository = "../.."
-	// patience bounds every wait; it only matters when a test fails.
-	patience = 20 * time.Second
-)
+// patience bounds every wait; it only matters when a test fails.
+const patience = 20 * time.Second
 
 // The addresses of the broker under test, host:port.
 var brokerTCP, brokerWS string

@@ -2,7 +2,6 @@ package clients
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -93,15 +92,6 @@ func flavours() []flavour {
 		flavour{"paho python v5 ws", 5, func(t *testing.T) client { return newPython(t, 5, "websockets") }},
 		flavour{"MQTT.js v4 ws", 4, func(t *testing.T) client { return newJavaScript(t, 4, "ws") }},
 		flavour{"MQTT.js v5 ws", 5, func(t *testing.T) client { return newJavaScript(t, 5, "ws") }})
-}
-
-// absent ends a test whose library is not installed: in CI it is a failure.
-func absent(t *testing.T, what string, err error) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing (%v) although CI=true; run make setup", what, err)
-	}
-	t.Skipf("%s is missing (%v); make setup installs it", what, err)
 }
 
 // A stage is where a scenario plays: one flavour, and names that no other test uses.

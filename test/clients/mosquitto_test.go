@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/library"
 )
 
 // mosquittoVersions are what mosquitto_pub and mosquitto_sub call the versions of the protocol.
@@ -20,7 +22,7 @@ func mosquitto(t *testing.T, program string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		absent(t, "mosquitto-clients", err)
+		library.Absent(t, "mosquitto-clients", err)
 	}
 	host, port, err := net.SplitHostPort(brokerTCP)
 	if err != nil {

@@ -9,11 +9,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/library"
 )
 
 // A process is a client of a library in another language: a program of testdata that takes
@@ -50,17 +51,7 @@ type answer struct {
 
 func newPython(t *testing.T, version byte, transport string) client {
 	t.Helper()
-	var python string
-	var err error
-	for _, python = range []string{"python3", "/usr/bin/python3"} { // the second is Debian's, if the first is not
-		if err = exec.Command(python, "-c", "import paho.mqtt.client").Run(); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		absent(t, "python3-paho-mqtt", err)
-	}
-	p := &process{version: version, transport: transport, address: brokerTCP, cmd: exec.Command(python, "testdata/client.py")}
+	p := &process{version: version, transport: transport, address: brokerTCP, cmd: exec.Command(library.Python(t), "testdata/client.py")}
 	if transport == "websockets" {
 		p.address = brokerWS
 	}
@@ -70,19 +61,9 @@ func newPython(t *testing.T, version byte, transport string) client {
 
 func newJavaScript(t *testing.T, version byte, transport string) client {
 	t.Helper()
-	modules, err := filepath.Abs(filepath.Join(repository, ".tools", "node", "node_modules"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := exec.LookPath("node")
-	if err == nil {
-		_, err = os.Stat(filepath.Join(modules, "mqtt"))
-	}
-	if err != nil {
-		absent(t, "MQTT.js", err)
-	}
+	node, modules := library.Node(t)
 	p := &process{version: version, transport: transport, address: brokerTCP, cmd: exec.Command(node, "testdata/client.js")}
-	p.cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
+	p.cmd.Env = append(os.Environ(), modules)
 	if transport == "ws" {
 		p.address = brokerWS
 	}

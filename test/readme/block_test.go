@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/library"
 )
 
 // reading is what each of the programs on the page prints.
@@ -110,33 +111,14 @@ func wantReading(t *testing.T, out string) {
 }
 
 func runPython(t *testing.T, text, tcp, ws string) {
-	python, err := "", error(nil)
-	for _, python = range []string{"python3", "/usr/bin/python3"} { // the second is Debian's, if the first is not
-		if err = exec.Command(python, "-c", "import paho.mqtt.client").Run(); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		absent(t, "python3-paho-mqtt", err)
-	}
-	wantReading(t, output(t, "", nil, python, save(t, "device.py", atBroker(t, text, tcp, ws))))
+	wantReading(t, output(t, "", nil, library.Python(t), save(t, "device.py", atBroker(t, text, tcp, ws))))
 }
 
 // node runs a program with the modules that make setup installs.
 func node(t *testing.T, text string) string {
 	t.Helper()
-	modules, err := filepath.Abs(filepath.Join(repository, ".tools", "node", "node_modules"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err := exec.LookPath("node")
-	if err == nil {
-		_, err = os.Stat(filepath.Join(modules, "mqtt"))
-	}
-	if err != nil {
-		absent(t, "MQTT.js", err)
-	}
-	return output(t, "", []string{"NODE_PATH=" + modules}, program, save(t, "device.js", text))
+	program, modules := library.Node(t)
+	return output(t, "", []string{modules}, program, save(t, "device.js", text))
 }
 
 func runJavaScript(t *testing.T, text, tcp, ws string) {

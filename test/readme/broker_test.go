@@ -81,12 +81,3 @@ func output(t *testing.T, dir string, env []string, name string, args ...string)
 	}
 	return string(out)
 }
-
-// absent skips a block whose library is missing, and fails it where everything must be there.
-func absent(t *testing.T, what string, err error) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing: %v", what, err)
-	}
-	t.Skipf("%s is missing: %v", what, err)
-}

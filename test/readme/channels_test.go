@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/penstockmq/penstock/test/library"
 )
 
 var (
@@ -18,7 +20,7 @@ var (
 // What docs/channels.md tells operators to type works, in its order, and its configuration is one.
 func TestChannelsPage(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		absent(t, "curl", err)
+		library.Absent(t, "curl", err)
 	}
 	page := readPage(t, "docs/channels.md")
 	at := startBroker(t)
