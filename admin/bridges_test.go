@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"strings"
@@ -40,29 +39,6 @@ func (f *fixedBridges) tell(what, name string) error {
 		return errors.New("the store failed")
 	}
 	return nil
-}
-
-// ask sends a request that changes something.
-func ask(t *testing.T, s *Server, method, path, text string, header map[string]string) (int, string) {
-	t.Helper()
-	r, err := http.NewRequest(method, "http://"+s.Addr().String()+path, strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for key, value := range header {
-		r.Header.Set(key, value)
-	}
-	r.Close = true
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, string(body)
 }
 
 // Bridges are listed, shown, paused, resumed, made and removed; whose mistake something is, the status says.

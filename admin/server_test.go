@@ -54,22 +54,30 @@ func open(t *testing.T, cfg configs.Admin, src Source) (*Server, *strings.Builde
 // get fetches a path with an Authorization header and returns status and body.
 func get(t *testing.T, s *Server, path, authorization string) (int, string) {
 	t.Helper()
-	r, err := http.NewRequest(http.MethodGet, "http://"+s.Addr().String()+path, nil)
+	return ask(t, s, http.MethodGet, path, "", map[string]string{"Authorization": authorization})
+}
+
+// ask sends a request and returns status and body.
+func ask(t *testing.T, s *Server, method, path, text string, header map[string]string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequest(method, "http://"+s.Addr().String()+path, strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Authorization", authorization)
+	for key, value := range header {
+		r.Header.Set(key, value)
+	}
 	r.Close = true
-	response, err := http.DefaultClient.Do(r)
+	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response.StatusCode, string(body)
+	return answer.StatusCode, string(body)
 }
 
 // A family is a scraped metric.

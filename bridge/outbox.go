@@ -90,6 +90,12 @@ func (o *outbox) follow(p *policy) error {
 		}
 		releases = append(releases, release)
 	}
+	o.feedBy(releases)
+	return nil
+}
+
+// feedBy keeps what ends the feeding of the queue, and ends what fed it before.
+func (o *outbox) feedBy(releases []func()) {
 	o.mu.Lock()
 	old := o.releases
 	o.releases = releases
@@ -97,7 +103,6 @@ func (o *outbox) follow(p *policy) error {
 	for _, release := range old {
 		release()
 	}
-	return nil
 }
 
 // Admit implements hooks.Intake.
@@ -296,12 +301,4 @@ func (o *outbox) excess() bool {
 }
 
 // close stops feeding the queue.
-func (o *outbox) close() {
-	o.mu.Lock()
-	releases := o.releases
-	o.releases = nil
-	o.mu.Unlock()
-	for _, release := range releases {
-		release()
-	}
-}
+func (o *outbox) close() { o.feedBy(nil) }
