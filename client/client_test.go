@@ -429,6 +429,7 @@ func TestPublishEndsWithItsContext(t *testing.T) {
 	defer typist.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	o := options(t, MQTT5, f.tcp)
+	s := listen(t, options(t, MQTT5, f.tcp), Subscription{Filters: []Filter{{Filter: "a"}}})
 	result := make(chan error, 1)
 	go func() {
 		_, err := Publish(ctx, o, Publication{Message: Message{Topic: "a"}, Source: Lines(input)})
@@ -437,6 +438,7 @@ func TestPublishEndsWithItsContext(t *testing.T) {
 	if _, err := typist.Write([]byte("1\n")); err != nil {
 		t.Fatal(err)
 	}
+	s.next(t) // so that the broker has the connection: this one must not be closed while it takes one
 	cancel()
 	if err := <-result; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)

@@ -64,18 +64,27 @@ func (s *Spread) Next(now int64) *Delivery {
 
 // oldest takes the entry out that is to be handed out next.
 func (s *Spread) oldest(now int64) *entry {
-	for s.again.len() > 0 {
+	for {
+		s.sift(now)
+		if !s.againFirst() {
+			break
+		}
 		e := s.again.pop()
 		if !s.outlived(e, now) {
 			return e
 		}
 		s.lapse(e, now)
 	}
-	s.sift(now)
 	if s.ready.len() == 0 {
 		return nil
 	}
 	return s.popReady()
+}
+
+// againFirst reports whether what is to be handed out again is older than what is ready. It mostly is; but after a restart, what failed
+// before may be younger than what was in flight then.
+func (s *Spread) againFirst() bool {
+	return s.again.len() > 0 && (s.ready.len() == 0 || s.again.top().number < s.ready.front().number)
 }
 
 func (s *Spread) give(e *entry, m *Member, now int64) *Delivery {
@@ -184,6 +193,7 @@ func (s *Spread) Answered(d *Delivery, a Answer, now int64) {
 		s.schedule(e, now)
 	}
 	s.place(m)
+	s.trim(now) // what came back may make room
 }
 
 // acked ends a message that a member has dealt with, wherever it is now.

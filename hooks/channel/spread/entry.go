@@ -23,7 +23,7 @@ type state byte
 
 const (
 	ready   state = iota // in Spread.ready: never handed out since it was read
-	again                // in Spread.again: to be handed out before those that are ready
+	again                // in Spread.again: to be handed out once more, or the next of a lane
 	loading              // in Spread.loading: its message is to be read again
 	delayed              // in Spread.delayed: until its due time
 	given                // in flight to a member

@@ -102,6 +102,7 @@ func (s *Spread) Offline(m *Member, now int64) {
 		s.schedule(d.entry, now)
 	}
 	s.place(m)
+	s.trim(now) // what came back may make room
 }
 
 // Room tells that the broker has room for the member again.

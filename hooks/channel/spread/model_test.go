@@ -404,16 +404,22 @@ func (w *model) finishMove() {
 	w.spread.Moved(f, nil, w.now)
 }
 
+// settle does what the Spread wants to be done.
+func (w *model) settle() (any bool) {
+	for _, f := range w.spread.Effects(nil) {
+		w.apply(f)
+		any = true
+	}
+	return any
+}
+
 // pump does all that the Spread wants, in any order, and checks that nothing more could be handed out.
 func (w *model) pump() {
 	for more := true; more; {
-		more = false
-		for _, f := range w.spread.Effects(nil) {
-			w.apply(f)
-			more = true
-		}
+		more = w.settle()
 		if f, wanted := w.spread.Want(); wanted {
 			w.spread.Read(f, w.read(f), w.now)
+			w.settle() // what was dropped makes room for what follows it
 			more = true
 		}
 		if d := w.spread.Next(w.now); d != nil {

@@ -166,7 +166,7 @@ func (s *Spread) trim(now int64) {
 	for s.over() {
 		s.sift(now)
 		switch {
-		case s.again.len() > 0:
+		case s.againFirst():
 			s.drop(s.again.pop(), hooks.DropQueueFull, now)
 		case s.ready.len() > 0:
 			s.drop(s.popReady(), hooks.DropQueueFull, now)

@@ -121,8 +121,10 @@ func (w *model) finish() {
 			w.join()
 			w.online(w.members[len(w.members)-1])
 		}
+		w.settle()
 		for len(w.moves) > 0 {
 			w.finishMove()
+			w.settle()
 		}
 		w.pump()
 		for _, m := range w.members {
