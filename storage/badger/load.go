@@ -28,64 +28,94 @@ func (s *Store) Load(v storage.Visitor) error {
 	return nil
 }
 
-// errVisitor carries an error of a Visitor out of a loop that passes over what it cannot read.
-type errVisitor struct{ error }
+// Load decodes in another goroutine than the Visitor's, this far ahead.
+const (
+	aheadBatches = 8
+	aheadRecords = 256 // in each
+)
 
-// visitEach decodes every record of a kind. What cannot be read is reported and passed over.
-func (s *Store) visitEach(kind byte, visit func(key, value []byte) error) error {
-	var stop errVisitor
-	err := s.view(func(txn *badger.Txn) error {
+// errNobodys has visitEach pass over a record.
+var errNobodys = errors.New("of a session that is gone")
+
+// visitEach hands over every record of a kind. They are read and decoded ahead, on a goroutine of their own. What cannot be read is reported
+// and passed over.
+func visitEach[T any](s *Store, kind byte, decode func(key, value []byte) (T, error), visit func(T) error) error {
+	ahead, stop := make(chan []T, aheadBatches), make(chan struct{})
+	var failed error // of the reader; to be looked at when ahead is closed
+	go func() {
+		defer close(ahead)
+		failed = readAhead(s, kind, decode, ahead, stop)
+	}()
+	for batch := range ahead {
+		for _, record := range batch {
+			if err := visit(record); err != nil {
+				close(stop)
+				for range ahead { // until it has stopped
+				}
+				return err
+			}
+		}
+	}
+	return failed
+}
+
+// readAhead decodes every record of a kind, until stop is closed.
+func readAhead[T any](s *Store, kind byte, decode func(key, value []byte) (T, error), ahead chan<- []T, stop <-chan struct{}) error {
+	return s.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kind}})
 		defer it.Close()
+		var batch []T
+		hand := func() {
+			select {
+			case ahead <- batch:
+			case <-stop:
+			}
+			batch = make([]T, 0, aheadRecords)
+		}
 		for it.Rewind(); it.Valid(); it.Next() {
 			item := it.Item()
-			err := item.Value(func(value []byte) error { return visit(item.Key(), value) })
-			if errors.As(err, &stop) {
-				return stop.error
-			}
-			if err != nil {
+			err := item.Value(func(value []byte) error {
+				record, err := decode(item.Key(), value)
+				if err == nil {
+					batch = append(batch, record)
+				}
+				return err
+			})
+			if err != nil && err != errNobodys {
 				if err := s.unreadable(item.KeyCopy(nil), err); err != nil {
 					return err
 				}
 			}
+			if len(batch) == aheadRecords {
+				hand()
+			}
+			select {
+			case <-stop:
+				return nil
+			default:
+			}
 		}
+		hand()
 		return nil
 	})
-	return err
-}
-
-func passOn(err error) error {
-	if err != nil {
-		return errVisitor{err}
-	}
-	return nil
 }
 
 func (s *Store) visitSessions(v storage.Visitor) error {
-	return s.visitEach(keySession, func(_, value []byte) error {
-		record, err := decodeSession(value)
-		if err != nil {
-			return err
-		}
-		return passOn(v.Session(record))
-	})
+	return visitEach(s, keySession, func(_, value []byte) (storage.Session, error) { return decodeSession(value) }, v.Session)
 }
 
 func (s *Store) visitSubscriptions(v storage.Visitor) error {
-	return s.visitEach(keySubscription, func(key, value []byte) error {
+	return visitEach(s, keySubscription, func(key, value []byte) (storage.Subscription, error) {
 		s.mu.Lock()
 		q := s.handles[keyID(key)]
 		s.mu.Unlock()
 		if q == nil {
-			return nil
+			return storage.Subscription{}, errNobodys
 		}
 		sub, err := decodeSubscription(value)
-		if err != nil {
-			return err
-		}
 		sub.Session = q.id
-		return passOn(v.Subscription(sub))
-	})
+		return sub, err
+	}, v.Subscription)
 }
 
 // queuesNow lists the queues. Load comes before every write, so nothing changes in them.
@@ -123,18 +153,13 @@ func (s *Store) visitQueues(v storage.Visitor) error {
 }
 
 func (s *Store) visitRetained(v storage.Visitor) error {
-	return s.visitEach(keyRetained, func(_, value []byte) error {
+	return visitEach(s, keyRetained, func(_, value []byte) (*packet.Message, error) {
 		m, p, err := decodeRetainedRecord(value)
-		if err != nil {
-			return err
+		if err == nil && m == nil {
+			return s.readPlace(p)
 		}
-		if m == nil {
-			if m, err = s.readPlace(p); err != nil {
-				return err
-			}
-		}
-		return passOn(v.Retained(m))
-	})
+		return m, err
+	}, v.Retained)
 }
 
 // readPlace reads a large retained message.
@@ -170,21 +195,22 @@ func (s *Store) placeTopic(p place) (string, error) {
 }
 
 func (s *Store) visitHookRecords(v storage.Visitor) error {
-	return s.visitEach(keyHook, func(_, value []byte) error {
-		p, err := decodeHookRecord(value)
-		if err != nil {
-			return err
-		}
-		return passOn(v.HookRecord(p.Hook, p.Key, p.Value))
-	})
+	return visitEach(s, keyHook, func(_, value []byte) (storage.PutHookRecord, error) { return decodeHookRecord(value) },
+		func(p storage.PutHookRecord) error { return v.HookRecord(p.Hook, p.Key, p.Value) })
 }
 
 func (s *Store) visitCounters(v storage.Visitor) error {
+	type counter struct {
+		name  string
+		value uint64
+	}
 	values := make(map[string]uint64)
-	if err := s.visitEach(keyCounter, func(_, value []byte) error {
-		name, n, err := decodeCounter(value)
-		values[name] = n
-		return err
+	if err := visitEach(s, keyCounter, func(_, value []byte) (c counter, err error) {
+		c.name, c.value, err = decodeCounter(value)
+		return c, err
+	}, func(c counter) error {
+		values[c.name] = c.value
+		return nil
 	}); err != nil {
 		return err
 	}
