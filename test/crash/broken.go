@@ -19,28 +19,25 @@ func (s ackFirst) Enqueue(e *storage.Enqueue, _ storage.Waiter) (bool, error) {
 	return false, err
 }
 
-// subackFirst says that a subscription is stored before it is.
-type subackFirst struct{ storage.Store }
+// changesFirst says that some changes are stored before they are.
+type changesFirst struct {
+	storage.Store
+	hurries func(storage.Change) bool
+}
 
 // Update implements storage.Store.
-func (s subackFirst) Update(changes []storage.Change, w storage.Waiter) (bool, error) {
-	if !slices.ContainsFunc(changes, func(c storage.Change) bool { _, is := c.(storage.PutSubscription); return is }) {
+func (s changesFirst) Update(changes []storage.Change, w storage.Waiter) (bool, error) {
+	if !slices.ContainsFunc(changes, s.hurries) {
 		return s.Store.Update(changes, w)
 	}
 	_, err := s.Store.Update(changes, nil)
 	return false, err
 }
 
-// connackFirst says that a session is stored before it is.
-type connackFirst struct{ storage.Store }
-
-// Update implements storage.Store.
-func (s connackFirst) Update(changes []storage.Change, w storage.Waiter) (bool, error) {
-	if !slices.ContainsFunc(changes, func(c storage.Change) bool { _, is := c.(storage.PutSession); return is }) {
-		return s.Store.Update(changes, w)
-	}
-	_, err := s.Store.Update(changes, nil)
-	return false, err
+// isA reports whether a change is of a kind.
+func isA[T storage.Change](c storage.Change) bool {
+	_, is := c.(T)
+	return is
 }
 
 // swapping stores some messages after the one that follows, whoever published that.

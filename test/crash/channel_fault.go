@@ -69,7 +69,7 @@ type copied struct{ storage.Store }
 
 // Enqueue implements storage.Store.
 func (s copied) Enqueue(e *storage.Enqueue, w storage.Waiter) (bool, error) {
-	e.Changes = slices.DeleteFunc(e.Changes, func(c storage.Change) bool { _, is := c.(storage.Ack); return is })
+	e.Changes = slices.DeleteFunc(e.Changes, isA[storage.Ack])
 	return s.Store.Enqueue(e, w)
 }
 

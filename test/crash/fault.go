@@ -26,11 +26,13 @@ func faults() []fault {
 		},
 		{
 			name: "suback-first", says: "SUBACK does not wait for the store", slow: true,
-			finds: []kind{kindLost, kindSubscription}, wrap: func(s storage.Store) storage.Store { return subackFirst{s} },
+			finds: []kind{kindLost, kindSubscription},
+			wrap:  func(s storage.Store) storage.Store { return changesFirst{s, isA[storage.PutSubscription]} },
 		},
 		{
 			name: "connack-first", says: "CONNACK does not wait for the store", slow: true, kills: 3,
-			finds: []kind{kindSessionLost, kindLost}, wrap: func(s storage.Store) storage.Store { return connackFirst{s} },
+			finds: []kind{kindSessionLost, kindLost},
+			wrap:  func(s storage.Store) storage.Store { return changesFirst{s, isA[storage.PutSession]} },
 		},
 		{
 			name: "order", says: "every 20th message is stored after the one that follows it",
@@ -70,21 +72,15 @@ func faults() []fault {
 		},
 		{
 			name: "undead-session", says: "sessions are not deleted", finds: []kind{kindSessionBack},
-			wrap: func(s storage.Store) storage.Store {
-				return forgetting{s, func(c storage.Change) bool { _, is := c.(storage.DeleteSession); return is }}
-			},
+			wrap: func(s storage.Store) storage.Store { return forgetting{s, isA[storage.DeleteSession]} },
 		},
 		{
 			name: "unsubscribe", says: "subscriptions are not deleted", finds: []kind{kindUncalled, kindQoS},
-			wrap: func(s storage.Store) storage.Store {
-				return forgetting{s, func(c storage.Change) bool { _, is := c.(storage.DeleteSubscription); return is }}
-			},
+			wrap: func(s storage.Store) storage.Store { return forgetting{s, isA[storage.DeleteSubscription]} },
 		},
 		{
 			name: "subscribe", says: "subscriptions are not stored", finds: []kind{kindLost, kindSubscription},
-			wrap: func(s storage.Store) storage.Store {
-				return forgetting{s, func(c storage.Change) bool { _, is := c.(storage.PutSubscription); return is }}
-			},
+			wrap: func(s storage.Store) storage.Store { return forgetting{s, isA[storage.PutSubscription]} },
 		},
 	}
 }

@@ -8,10 +8,16 @@ import (
 	"github.com/penstockmq/penstock/test/setting"
 )
 
-// judge fails the test with every violation of a run.
+// judge shows a run and fails the test with every violation of it.
 func judge(t *testing.T, r *run) {
 	t.Helper()
 	t.Log(r.summary())
+	blame(t, r)
+}
+
+// blame fails the test with every violation of a run, or if nothing happened in it.
+func blame(t *testing.T, r *run) {
+	t.Helper()
 	if r.counts.acknowledged.Load() == 0 || r.counts.received.Load() == 0 {
 		t.Error("nothing was published, or nothing received")
 	}
