@@ -353,13 +353,13 @@ func (s *Store) tellGroups() {
 // committer looks after them. It releases the lock while it tells.
 func (s *Store) tellDoneLocked(w storage.Teller) {
 	for len(s.groups) > 0 && s.groups[0].awaited && s.groups[0].live == 0 {
-		g := s.groups[0]
-		if s.taken > 0 || !g.done() || !s.mayCarryLocked(time.Now()) {
+		g, now := s.groups[0], time.Now()
+		if s.taken > 0 || !g.done() || !s.mayCarryLocked(now) {
 			s.wakeLocked()
 			return
 		}
 		s.takeLocked(g)
-		s.prepareLocked(g, time.Now())
+		s.prepareLocked(g, now)
 		s.telling.Lock()
 		s.mu.Unlock()
 		for _, waiter := range g.waiters {

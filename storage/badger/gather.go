@@ -179,7 +179,7 @@ func (s *Store) prepareLocked(g *group, now time.Time) bool {
 		s.settleLocked(g, a)
 	}
 	g.gatherings = nil
-	if g.lazy() && len(g.records)+len(g.received)+len(g.builders) == 0 && s.mayCarryLocked(now) {
+	if g.spared() && s.mayCarryLocked(now) {
 		s.carryLocked(g, now)
 		return false
 	}

@@ -84,9 +84,12 @@ func (g *group) empty() bool {
 // lazy reports whether those who wait for the group may not need the disk: their receivers may be quicker.
 func (g *group) lazy() bool { return g.awaited && !g.urgent }
 
+// spared reports whether nobody needs the disk for what the group has, apart from what is still gathered.
+func (g *group) spared() bool { return g.lazy() && len(g.records)+len(g.received)+len(g.builders) == 0 }
+
 // done reports whether nothing of the group is to be written: all its receivers were quicker, and it has nothing else to say.
 func (g *group) done() bool {
-	return g.lazy() && !g.formal && g.live == 0 && len(g.records)+len(g.received)+len(g.builders) == 0 &&
+	return g.spared() && !g.formal && g.live == 0 &&
 		!slices.ContainsFunc(g.gatherings, func(a *gathering) bool { return a.chunk.pinned })
 }
 

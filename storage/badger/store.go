@@ -176,8 +176,7 @@ func (s *Store) addedLocked(g *group, before int, w storage.Waiter) {
 	s.waiting += g.bytes - before
 	if w != nil {
 		s.awaitLocked(g, true, time.Time{})
-		g.formal = true
-		s.waitLocked(g, w)
+		s.waitLocked(g, w, true)
 	}
 }
 

@@ -18,8 +18,7 @@ func (s *Store) Enqueue(e *storage.Enqueue, w storage.Waiter) (pending bool, err
 	}
 	g := s.takeMessageLocked(e, w != nil, now)
 	if w != nil {
-		g.formal = true
-		s.waitLocked(g, w)
+		s.waitLocked(g, w, true)
 	}
 	return true, nil
 }
@@ -41,7 +40,7 @@ func (s *Store) EnqueueAll(batch []storage.Enqueue, w storage.Waiter) (pending b
 		g = s.takeMessageLocked(&batch[i], w != nil, now)
 	}
 	if w != nil && g != nil {
-		s.waitLocked(g, w)
+		s.waitLocked(g, w, false)
 	}
 	return g != nil, nil
 }
@@ -58,9 +57,10 @@ func (s *Store) takeMessageLocked(e *storage.Enqueue, awaited bool, now time.Tim
 	return g
 }
 
-// waitLocked notes who is to be told of a group.
-func (s *Store) waitLocked(g *group, w storage.Waiter) {
+// waitLocked notes who is to be told of a group; formal, if only by Stored.
+func (s *Store) waitLocked(g *group, w storage.Waiter, formal bool) {
 	g.waiters = append(g.waiters, w)
+	g.formal = g.formal || formal
 	s.stats.Writes++
 }
 
