@@ -62,6 +62,8 @@ func (t *turn) putOff(r *routing) {
 	for i := range r.stored {
 		a.receivers = append(a.receivers, earlyReceiver{session: r.stored[i].session})
 	}
+	clear(r.entries)
+	clear(r.stored)
 	r.message, r.publisher, r.enqueue.Received = nil, nil, nil
 	r.matched, r.rejected, r.entries, r.stored = 0, 0, r.entries[:0], r.stored[:0]
 	t.idle = r
@@ -82,8 +84,6 @@ func (t *turn) routing(m *packet.Message) *routing {
 func (t *turn) freeIdle() {
 	if r := t.idle; r != nil {
 		t.idle = nil
-		clear(r.entries[:cap(r.entries)])
-		clear(r.stored[:cap(r.stored)])
 		r.free()
 	}
 }
