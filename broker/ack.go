@@ -131,13 +131,14 @@ func (s *liveSession) completeLocked(t *turn, number uint64, d session.Delivery,
 	t.tally.inflight--
 	s.doneLocked(t, number, d.Message)
 	s.answeredLocked(t, d, a)
+	lentOf(d.Tag).giveBack()
 	s.pumpLocked(t)
 	s.roomLocked(t)
 }
 
 // answeredLocked tells the hooks what the client said to a message.
 func (s *liveSession) answeredLocked(t *turn, d session.Delivery, a packet.Ack) {
-	if d.Tag != nil { // a hook's, which decides what a refusal means
+	if isExtra(d) { // a hook's, which decides what a refusal means
 		t.observe(event{kind: acked, clientID: s.id, message: d.Message, code: a.Code, done: doneOf(d), user: a.User})
 		return
 	}
@@ -245,6 +246,7 @@ func (c *conn) handlePubcomp(t *turn, a packet.Ack) error {
 	case session.Completed:
 		t.tally.inflight--
 		s.doneLocked(t, number, d.Message)
+		lentOf(d.Tag).giveBack()
 		s.pumpLocked(t)
 		s.roomLocked(t)
 	}

@@ -91,6 +91,7 @@ func (s *liveSession) takeLocked(t *turn, number uint64, d session.Delivery) {
 		s.backlog.bytes += int64(d.Message.Size())
 		return
 	}
+	lentOf(d.Tag).hold()
 	s.out.Put(number, d)
 }
 

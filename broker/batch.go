@@ -83,6 +83,12 @@ func doneOf(d session.Delivery) func(hooks.Batch, hooks.Answer) {
 	return done
 }
 
+// isExtra reports whether a hook made the delivery, outside of the queue.
+func isExtra(d session.Delivery) bool {
+	_, extra := d.Tag.(func(hooks.Batch, hooks.Answer))
+	return extra
+}
+
 // roomLocked has the hooks told, once, that a client can take something again to which they could not deliver.
 func (s *liveSession) roomLocked(t *turn) {
 	if s.wantsRoom {

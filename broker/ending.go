@@ -205,7 +205,7 @@ func (s *liveSession) clear(t *turn) {
 	t.tally.queued -= int64(s.out.Len())
 	t.tally.queuedBytes -= s.out.Bytes()
 	s.out.Drain(func(d session.Delivery, wasSent bool) {
-		if d.Tag != nil {
+		if isExtra(d) {
 			t.observe(event{kind: undone, done: doneOf(d)})
 			return
 		}

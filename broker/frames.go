@@ -11,8 +11,9 @@ import (
 // expiry, is patched into each copy.
 type frames struct {
 	message *packet.Message
-	byRef   bool // the payload is left out of the frames and referred to
-	apart   bool // it is left out, and copied from the message
+	lent    *lent // the message, held, or nil if it is not lent
+	byRef   bool  // the payload is left out of the frames and referred to
+	apart   bool  // it is left out, and copied from the message
 	buf     []byte
 	made    uint16 // a bit for each form that is in encoded
 	encoded [formCount]frame
@@ -31,9 +32,11 @@ const formCount = 2 * 3 * 2
 // and payload one after the other.
 const payloadApart = 256
 
-// reset begins with a message.
-func (f *frames) reset(m *packet.Message) {
-	f.message, f.byRef, f.made = m, false, 0
+// reset begins with a message, which l is if it is lent.
+func (f *frames) reset(m *packet.Message, l *lent) {
+	l.hold()
+	f.lent.giveBack()
+	f.message, f.lent, f.byRef, f.made = m, l, false, 0
 	f.apart = m != nil && len(m.Payload) >= payloadApart
 	if f.buf = f.buf[:0]; cap(f.buf) > bufferKeep {
 		f.buf = nil
@@ -41,9 +44,9 @@ func (f *frames) reset(m *packet.Message) {
 }
 
 // of begins with m unless it is being worked on already. m must be owned: nobody changes its bytes.
-func (f *frames) of(m *packet.Message) *frames {
+func (f *frames) of(m *packet.Message, l *lent) *frames {
 	if f.message != m {
-		f.reset(m)
+		f.reset(m, l)
 		f.byRef = len(m.Payload) >= payloadByReference
 	}
 	return f

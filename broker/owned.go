@@ -25,12 +25,17 @@ type (
 // ownMessage copies a message whose payload and properties belong to a read buffer. Its topic is a plan's.
 func ownMessage(m *packet.Message) *packet.Message {
 	own, b := newMessage(len(m.Payload) + len(m.Properties))
+	copyMessage(own, m, b)
+	return own
+}
+
+// copyMessage makes own a message like m, with its bytes in b, which has room for them.
+func copyMessage(own, m *packet.Message, b []byte) {
 	*own = *m
 	n := copy(b, m.Payload)
-	copy(b[n:], m.Properties)
+	end := n + copy(b[n:], m.Properties)
 	own.Payload = b[:n:n]
-	own.Properties = b[n:]
-	return own
+	own.Properties = b[n:end:end]
 }
 
 // newMessage makes a message and n bytes for it.

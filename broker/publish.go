@@ -171,13 +171,13 @@ func (c *conn) stallLocked() {
 
 // routeIncoming makes the Message of a PUBLISH and routes it.
 func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan]) error {
-	m, borrowed := c.messageOf(t, p, found)
+	m, l, borrowed := c.messageOf(t, p, found)
 	if p.HasPayloadFormat && p.PayloadFormat == 1 && !packet.ValidPayload(p.Payload) {
 		d := hooks.Decision{Code: packet.PayloadFormatInvalid, Reason: "payload is not UTF-8"}
 		t.drop("", m, hooks.DropInvalidUTF8)
 		return c.answerRefused(t, p, d)
 	}
-	if !borrowed && c.b.hooks.Intercepts(m) {
+	if !borrowed && l == nil && c.b.hooks.Intercepts(m) {
 		t.submit() // what the hook publishes comes after what the client sent before
 		defer t.routed(c.client)
 		changed, d := c.b.hooks.OnPublish(c.client, m)
@@ -194,7 +194,7 @@ func (c *conn) routeIncoming(t *turn, p *packet.Publish, found *topic.Plan[*plan
 		}
 	}
 	r := t.routing(m)
-	r.borrowed = borrowed
+	r.borrowed, r.lent = borrowed, l
 	if refused := r.admit(t, found.Value); refused != nil {
 		r.free()
 		return c.answerRefused(t, p, hooks.Decision{Code: refused.Code, Reason: refused.Text})
@@ -247,8 +247,9 @@ func (c *conn) settlePublish(t *turn, r *routing, p *packet.Publish, code packet
 	r.finish(t)
 }
 
-// messageOf makes the Message. Its bytes are borrowed from the read buffer when nobody needs to keep them.
-func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (m *packet.Message, borrowed bool) {
+// messageOf makes the Message. Its bytes are borrowed from the read buffer when nobody needs to keep them, and lent when only queues in
+// memory do.
+func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (m *packet.Message, l *lent, borrowed bool) {
 	m = &t.message
 	*m = packet.Message{
 		Topic: found.Name, Payload: p.Payload, Properties: p.Properties, Publisher: c.client.ID, Received: t.now,
@@ -257,12 +258,19 @@ func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (
 	if p.HasExpiry {
 		m.Expires = t.now + int64(p.Expiry)*1e9
 	}
-	large := len(p.Payload) >= payloadByReference && len(found.Value.direct) > 1
-	kept := (p.QoS > 0 && found.Value.maxQoS > 0) || p.Retain || large || len(found.Value.queues) > 0
-	if kept || c.b.observed || c.b.hooks.Intercepts(m) {
-		return ownMessage(m), false
+	to := found.Value
+	large := len(p.Payload) >= payloadByReference && len(to.direct) > 1
+	queued := p.QoS > 0 && to.maxQoS > 0
+	switch {
+	case p.Retain, large, len(to.queues) > 0, c.b.observed, c.b.hooks.Intercepts(m):
+		return ownMessage(m), nil, false
+	case queued && (len(to.owners) > 0 || len(p.Payload)+len(p.Properties) > lendMax):
+		return ownMessage(m), nil, false
+	case queued:
+		l = lendMessage(m)
+		return &l.message, l, false
 	}
-	return m, true
+	return m, nil, true
 }
 
 // refusePublish answers a PUBLISH that goes nowhere. MQTT 3.1.1 has no word for it: such a client is

@@ -65,6 +65,7 @@ func (s *liveSession) dropResidentLocked(t *turn) bool {
 	if ok {
 		s.doneLocked(t, number, d.Message)
 		t.drop(s.id, d.Message, hooks.DropQueueFull)
+		lentOf(d.Tag).giveBack()
 	}
 	return ok
 }

@@ -17,9 +17,10 @@ import (
 type routing struct {
 	b        *Broker
 	message  *packet.Message
-	borrowed bool // the message's bytes are a read buffer's: they must not be kept
-	matched  int  // receivers that it is for
-	rejected int  // of these, whose queue was full
+	borrowed bool  // the message's bytes are a read buffer's: they must not be kept
+	lent     *lent // the message, held until the routing is free; nil if it is not lent
+	matched  int   // receivers that it is for
+	rejected int   // of these, whose queue was full
 
 	enqueue  storage.Enqueue
 	replaced *packet.Message // the topic's retained message before, put back if the store refuses this one
@@ -60,6 +61,7 @@ func newRouting(b *Broker, m *packet.Message) *routing {
 }
 
 func (r *routing) free() {
+	r.lent.giveBack()
 	clear(r.entries)
 	clear(r.stored)
 	clear(r.enqueue.Changes)
@@ -83,7 +85,7 @@ func (r *routing) retain(t *turn) {
 // route hands the message to everybody in a plan [MQTT5-4.5.0-1].
 func (r *routing) route(t *turn, p *plan) {
 	m := r.message
-	t.frames.reset(m)
+	t.frames.reset(m, r.lent)
 	t.frames.byRef = !r.borrowed && len(m.Payload) >= payloadByReference
 	for i := range p.direct {
 		if to := p.direct[i].forPublisher(m); to != nil {
@@ -108,13 +110,13 @@ func (r *routing) toReceiver(t *turn, to *receiver, group string) {
 	r.matched++
 	if qos == 0 {
 		if c := to.session.conn.Load(); c != nil {
-			c.publishNow(t, sending{message: m, ids: to.ids, retain: retain})
+			c.publishNow(t, sending{message: m, lent: r.lent, ids: to.ids, retain: retain})
 		} else {
 			t.drop(to.session.id, m, hooks.DropOffline)
 		}
 		return
 	}
-	d := session.Delivery{Message: m, SubscriptionIDs: to.ids, QoS: qos, Retain: retain, Group: group}
+	d := session.Delivery{Message: m, SubscriptionIDs: to.ids, QoS: qos, Retain: retain, Group: group, Tag: r.lent.tag()}
 	switch reason := r.hand(t, to.session, d); reason {
 	case "":
 	case hooks.DropQueueFull:
@@ -182,6 +184,7 @@ func (r *routing) finish(t *turn) {
 		return
 	}
 	t.submit()
+	r.lent = nil // never given back: a store that is no Batcher keeps what it has
 	r.enqueue.Message, r.enqueue.To = r.message, r.entries
 	r.b.counters.pending.Add(1)
 	pending, err := r.b.store.Enqueue(&r.enqueue, r)

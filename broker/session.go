@@ -63,6 +63,7 @@ func (s *liveSession) deliver(t *turn, d session.Delivery) hooks.DropReason {
 	if s.fullLocked(d.Message) && !s.dropOldestLocked(t, d.Message) {
 		return hooks.DropQueueFull
 	}
+	lentOf(d.Tag).hold()
 	s.out.Push(d)
 	s.queuedLocked(t, d.Message)
 	s.pumpLocked(t)
@@ -182,7 +183,7 @@ func (s *liveSession) stepLocked(t *turn, c *conn, step session.Step) {
 		}
 		t.tally.inflight++
 	case session.SendPublish:
-		if c.publishLocked(t, sending{d.Message, d.SubscriptionIDs, d.QoS, d.Retain, step.Dup, step.ID}) {
+		if c.publishLocked(t, sending{d.Message, lentOf(d.Tag), d.SubscriptionIDs, d.QoS, d.Retain, step.Dup, step.ID}) {
 			t.tally.inflight++
 			return
 		}
@@ -211,6 +212,7 @@ func (s *liveSession) sendRetainedLocked(t *turn, c *conn) {
 // A sending is one PUBLISH for one connection.
 type sending struct {
 	message *packet.Message
+	lent    *lent    // the message, or nil if it is not lent
 	ids     []uint32 // subscription identifiers [MQTT5-3.3.4-3]
 	qos     byte
 	retain  bool
@@ -227,7 +229,7 @@ func (c *conn) publishLocked(t *turn, p sending) bool {
 			return false
 		}
 	} else {
-		f := t.frames.of(m)
+		f := t.frames.of(m, p.lent)
 		fr := f.get(c.version, p.qos, p.retain)
 		if c.maxPacket != 0 && uint32(fr.size) > c.maxPacket {
 			return false
@@ -267,7 +269,7 @@ func (c *conn) publishAloneLocked(t *turn, p sending) bool {
 		c.aliasesOut[m.Topic] = out.Alias
 	}
 	b := c.outbox.open()
-	if t.frames.of(m).byRef {
+	if t.frames.of(m, p.lent).byRef {
 		c.outbox.close(packet.AppendPublishHeader(b, c.version, &out))
 		c.outbox.refer(m.Payload)
 	} else {

@@ -33,6 +33,7 @@ type submission struct {
 // A submitted message.
 type submitted struct {
 	message  *packet.Message
+	lent     *lent // the message, held until the store and the receivers have it; nil if it is not lent
 	entries  int
 	received bool // its packet identifier is to be stored with it
 }
@@ -56,7 +57,7 @@ func (t *turn) putOff(r *routing) {
 		a.b, a.publisher = t.b, r.publisher
 		t.later = a
 	}
-	a.messages = append(a.messages, submitted{r.message, len(r.entries), r.enqueue.Received != nil})
+	a.messages = append(a.messages, submitted{r.message, r.lent, len(r.entries), r.enqueue.Received != nil})
 	a.answers = append(a.answers, r.answer)
 	a.entries = append(a.entries, r.entries...)
 	for i := range r.stored {
@@ -64,7 +65,7 @@ func (t *turn) putOff(r *routing) {
 	}
 	clear(r.entries)
 	clear(r.stored)
-	r.message, r.publisher, r.enqueue.Received = nil, nil, nil
+	r.message, r.lent, r.publisher, r.enqueue.Received = nil, nil, nil, nil
 	r.matched, r.rejected, r.entries, r.stored = 0, 0, r.entries[:0], r.stored[:0]
 	t.idle = r
 }
@@ -161,6 +162,9 @@ func (a *submission) complete(t *turn) {
 }
 
 func (a *submission) free() {
+	for i := range a.messages {
+		a.messages[i].lent.giveBack()
+	}
 	if cap(a.entries) > submissionKeep {
 		return
 	}
@@ -181,7 +185,7 @@ func (a *submission) fail(t *turn) {
 		a.answers[i].code = code
 	}
 	for m, i := range a.all() {
-		t.drop(a.receivers[i].session.id, m, hooks.DropStorage)
+		t.drop(a.receivers[i].session.id, m.message, hooks.DropStorage)
 	}
 }
 
@@ -195,13 +199,13 @@ func (a *submission) deliver(t *turn) {
 }
 
 // all visits the entries by their index, each with its message.
-func (a *submission) all() iter.Seq2[*packet.Message, int] {
-	return func(yield func(*packet.Message, int) bool) {
+func (a *submission) all() iter.Seq2[*submitted, int] {
+	return func(yield func(*submitted, int) bool) {
 		at := 0
 		for i := range a.messages {
 			m := &a.messages[i]
 			for range m.entries {
-				if !yield(m.message, at) {
+				if !yield(m, at) {
 					return
 				}
 				at++
@@ -211,9 +215,11 @@ func (a *submission) all() iter.Seq2[*packet.Message, int] {
 }
 
 // delivery is what the receiver of entry i gets.
-func (a *submission) delivery(m *packet.Message, i int) session.Delivery {
+func (a *submission) delivery(m *submitted, i int) session.Delivery {
 	e := &a.entries[i]
-	return session.Delivery{Message: m, SubscriptionIDs: e.SubscriptionIDs, QoS: e.QoS, Retain: e.Retain, Group: e.Group}
+	return session.Delivery{
+		Message: m.message, SubscriptionIDs: e.SubscriptionIDs, QoS: e.QoS, Retain: e.Retain, Group: e.Group, Tag: m.lent.tag(),
+	}
 }
 
 // deliverEarly gives messages to receivers that are online and may have them before they are on disk.

@@ -89,7 +89,7 @@ func (t *turn) settle() {
 		c.driver.flush(t)
 	}
 	t.dirty = t.dirty[:0]
-	t.frames.reset(nil)
+	t.frames.reset(nil, nil)
 	t.b.counters.add(&t.tally)
 	if len(t.events) > 0 || len(t.acks) > 0 || len(t.queues) > 0 { // room for more was made
 		t.settle()

@@ -15,7 +15,7 @@ type Delivery struct {
 	Message         *packet.Message
 	SubscriptionIDs []uint32 // shared, never changed
 	Group           string   // "group/filter" of the shared subscription it came through, or empty
-	// Tag is of whoever delivered it outside of the queue, and given back with it.
+	// Tag is of whoever delivered it, and given back with it.
 	Tag    any
 	QoS    byte // granted: 1 or 2
 	Retain bool

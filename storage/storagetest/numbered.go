@@ -1,9 +1,11 @@
 package storagetest
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 
+	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/storage"
 )
 
@@ -17,9 +19,12 @@ type Numbered struct {
 }
 
 // HoldNumbered is Hold for a Store whose entries are numbered at once.
-func HoldNumbered(inner storage.Store) *Numbered {
-	return &Numbered{Held: Hold(inner), last: make(map[string]uint64)}
-}
+func HoldNumbered(inner storage.Store) *Numbered { return number(Hold(inner)) }
+
+// HoldNumberedAsync is HoldAsync for a Store whose entries are numbered at once.
+func HoldNumberedAsync(inner storage.Store) *Numbered { return number(HoldAsync(inner)) }
+
+func number(h *Held) *Numbered { return &Numbered{Held: h, last: make(map[string]uint64)} }
 
 // EnqueueAll implements storage.Batcher.
 func (n *Numbered) EnqueueAll(batch []storage.Enqueue, w storage.Waiter) (pending bool, err error) {
@@ -30,6 +35,7 @@ func (n *Numbered) EnqueueAll(batch []storage.Enqueue, w storage.Waiter) (pendin
 		n.numberLocked(e)
 		kept := *e // who asked reads the numbers while the inner Store may set them
 		kept.To = slices.Clone(e.To)
+		kept.Message = copyOf(e.Message)
 		if e.Received != nil {
 			kept.Received = new(*e.Received)
 		}
@@ -42,6 +48,13 @@ func (n *Numbered) EnqueueAll(batch []storage.Enqueue, w storage.Waiter) (pendin
 		}
 	}
 	return pending, nil
+}
+
+// copyOf is a message of its own: who asked may use the other again, and the inner Store keeps what it has.
+func copyOf(m *packet.Message) *packet.Message {
+	own := *m
+	own.Payload, own.Properties = bytes.Clone(m.Payload), bytes.Clone(m.Properties)
+	return &own
 }
 
 // Enqueue implements storage.Store.

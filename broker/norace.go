@@ -2,5 +2,5 @@
 
 package broker
 
-// raceEnabled tells that the test was built with -race.
+// raceEnabled tells that the program was built with -race.
 const raceEnabled = false
