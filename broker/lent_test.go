@@ -3,9 +3,10 @@ package broker
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -221,7 +222,7 @@ func (x *exchanged) take(c *testClient, random *rand.Rand, n int) {
 	for range n {
 		c.nc.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		p, err := readPacket(c.nc, c.v)
-		if isTimeout(err) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			for _, o := range owed {
 				acknowledge(c, o)
 			}
@@ -241,11 +242,6 @@ func (x *exchanged) take(c *testClient, random *rand.Rand, n int) {
 			owed = owed[:0]
 		}
 	}
-}
-
-func isTimeout(err error) bool {
-	e, is := err.(net.Error)
-	return is && e.Timeout()
 }
 
 func acknowledge(c *testClient, p packets.Packet) {
