@@ -87,6 +87,7 @@ func openServer(src source, cfg configs.Config, stderr io.Writer) (s *server, er
 		s.listeners = append(s.listeners, opened)
 	}
 	s.failed = make(chan error, len(s.listeners))
+	defer collectSeldom()()
 	store, err := openStore(cfg.Storage, src.faults, s.log)
 	if err != nil {
 		return s, err

@@ -229,7 +229,7 @@ func FuzzRecords(f *testing.F) {
 		record := seal(append(make([]byte, sealedBytes), contents...))
 		decodeSession(record)
 		decodeSubscription(record)
-		decodeRetainedRecord(record)
+		new(names).decodeRetainedRecord(record)
 		decodeCounter(record)
 		decodeWatermark(record)
 		decodeHookRecord(record)

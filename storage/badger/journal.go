@@ -103,8 +103,8 @@ func (s *Store) finishJournal() error {
 
 // readJournal reads the journal that a record says is there.
 func (s *Store) readJournal(rec []byte) (p place, records []record, err error) {
-	m, p, err := decodeRetainedRecord(rec)
-	if err != nil || m != nil {
+	p, apart, err := retainedApart(rec)
+	if err != nil || !apart {
 		return place{}, nil, errors.Join(errMalformed, err)
 	}
 	data, err := s.readParts(p)

@@ -153,8 +153,9 @@ func (s *Store) visitQueues(v storage.Visitor) error {
 }
 
 func (s *Store) visitRetained(v storage.Visitor) error {
+	var n names
 	return visitEach(s, keyRetained, func(_, value []byte) (*packet.Message, error) {
-		m, p, err := decodeRetainedRecord(value)
+		m, p, err := n.decodeRetainedRecord(value)
 		if err == nil && m == nil {
 			return s.readPlace(p)
 		}
@@ -168,7 +169,7 @@ func (s *Store) readPlace(p place) (*packet.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeRetained(data)
+	return new(names).decodeRetained(data)
 }
 
 // readParts reads a value that was too large for one record.

@@ -66,13 +66,12 @@ func appendRetained(b []byte, m *packet.Message) []byte {
 	return appendMessage(b, m)
 }
 
-func decodeRetained(b []byte) (*packet.Message, error) {
+func (n *names) decodeRetained(b []byte) (*packet.Message, error) {
 	c := cursor{rest: b}
 	expires := c.uint64()
 	if c.bad {
 		return nil, errMalformed
 	}
-	var n names
 	m, err := n.decodeMessage(c.rest)
 	if err != nil {
 		return nil, err

@@ -47,11 +47,13 @@ func (s *Store) recover() error {
 		{keyQueue, r.state},
 		{keyAcks, r.acks},
 		{keyHead, r.head},
-		{keyRetained, r.retainedPlace},
 	} {
 		if err := r.each(step.kind, step.take); err != nil {
 			return err
 		}
+	}
+	if err := r.findApart(); err != nil {
+		return err
 	}
 	r.join()
 	if r.verify() {
@@ -59,9 +61,11 @@ func (s *Store) recover() error {
 			return err
 		}
 	}
-	if err := r.findStale(); err != nil {
+	bodies, err := r.keysOf(keyBody, func(id uint64) bool { return !r.bodies[id] }) // whose group never came to its end
+	if err != nil {
 		return err
 	}
+	r.stale = append(r.stale, bodies...)
 	return r.finish()
 }
 
@@ -242,8 +246,8 @@ func (r *recovery) live(c *chunk, q *queue, seq uint64, m *headMessage) {
 }
 
 func (r *recovery) retainedPlace(_, value []byte) error {
-	m, p, err := decodeRetainedRecord(value)
-	if err != nil || m != nil {
+	p, apart, err := retainedApart(value)
+	if err != nil || !apart {
 		return nil // Load tells of what cannot be read
 	}
 	topic, err := r.placeTopic(p)
@@ -364,21 +368,37 @@ func (s *Store) verifyChunk(c *chunk) error {
 	return s.withBody(c.id, &h, func([]byte) error { return nil })
 }
 
-// findStale lists what belongs to nothing: bodies whose group never came to its end, and subscriptions of deleted sessions.
-func (r *recovery) findStale() error {
-	return r.db.View(func(txn *badger.Txn) error {
-		for _, kind := range []byte{keyBody, keySubscription} {
-			it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kind}})
-			for it.Rewind(); it.Valid(); it.Next() {
-				key := it.Item().Key()
-				if id := keyID(key); kind == keyBody && !r.bodies[id] || kind == keySubscription && r.handles[id] == nil {
-					r.stale = append(r.stale, bytes.Clone(key))
-				}
+// findApart finds the retained messages that are not in their records and, at the same time, the subscriptions of deleted sessions: there
+// may be millions of both.
+func (r *recovery) findApart() error {
+	var orphans [][]byte
+	found := make(chan error, 1)
+	go func() {
+		var err error
+		orphans, err = r.keysOf(keySubscription, func(handle uint64) bool { return r.handles[handle] == nil })
+		found <- err
+	}()
+	err := r.each(keyRetained, r.retainedPlace)
+	if err = errors.Join(err, <-found); err != nil {
+		return err
+	}
+	r.stale = append(r.stale, orphans...)
+	return nil
+}
+
+// keysOf lists the keys of a kind whose id belongs to nothing.
+func (r *recovery) keysOf(kind byte, nobodys func(id uint64) bool) (keys [][]byte, err error) {
+	err = r.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kind}})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			if key := it.Item().Key(); nobodys(keyID(key)) {
+				keys = append(keys, bytes.Clone(key))
 			}
-			it.Close()
 		}
 		return nil
 	})
+	return keys, err
 }
 
 // finish reserves ids, deletes what is stale, and has what was lost forgotten, so that the next Open does not tell of it again.

@@ -66,7 +66,7 @@ func decodeSession(record []byte) (storage.Session, error) {
 	if c.bad {
 		return s, errMalformed
 	}
-	if w.Message, err = decodeRetained(c.rest); err != nil {
+	if w.Message, err = new(names).decodeRetained(c.rest); err != nil {
 		return s, err
 	}
 	s.Will = w
@@ -137,21 +137,34 @@ func encodePlace(p place) []byte {
 }
 
 // decodeRetainedRecord returns the message, or where it lies.
-func decodeRetainedRecord(record []byte) (*packet.Message, place, error) {
+func (n *names) decodeRetainedRecord(record []byte) (*packet.Message, place, error) {
+	p, apart, err := retainedApart(record)
+	if err != nil || apart {
+		return nil, p, err
+	}
 	b, err := unseal(record)
 	if err != nil {
 		return nil, place{}, err
 	}
-	c := cursor{rest: b}
-	switch c.byte() {
-	case retainedHere:
-		m, err := decodeRetained(c.rest)
-		return m, place{}, err
-	case retainedParts:
-		p := place{id: c.uvarint(), length: c.uvarint(), sum: c.uint32()}
-		return nil, p, c.end()
+	m, err := n.decodeRetained(b[1:])
+	return m, place{}, err
+}
+
+// retainedApart returns where the message lies, if it is apart from its record. Of one that is in the record it looks at nothing.
+func retainedApart(record []byte) (p place, apart bool, err error) {
+	if len(record) > sealedBytes && record[sealedBytes] == retainedHere {
+		return place{}, false, nil
 	}
-	return nil, place{}, errMalformed
+	b, err := unseal(record)
+	if err != nil {
+		return place{}, false, err
+	}
+	c := cursor{rest: b}
+	if c.byte() != retainedParts {
+		return place{}, false, errMalformed
+	}
+	p = place{id: c.uvarint(), length: c.uvarint(), sum: c.uint32()}
+	return p, true, c.end()
 }
 
 func encodeCounter(name string, value uint64) []byte {
