@@ -126,11 +126,16 @@ func (c *conn) handlePuback(t *turn, a packet.Ack) error {
 	return nil
 }
 
-// completeLocked clears up after a delivery the client has answered, and sends what has room now.
+// completeLocked takes the answer that ends a delivery.
 func (s *liveSession) completeLocked(t *turn, number uint64, d session.Delivery, a packet.Ack) {
+	s.answeredLocked(t, d, a)
+	s.concludeLocked(t, number, d)
+}
+
+// concludeLocked clears up after a delivery that has ended, and sends what has room now.
+func (s *liveSession) concludeLocked(t *turn, number uint64, d session.Delivery) {
 	t.tally.inflight--
 	s.doneLocked(t, number, d.Message)
-	s.answeredLocked(t, d, a)
 	lentOf(d.Tag).giveBack()
 	s.pumpLocked(t)
 	s.roomLocked(t)
@@ -138,8 +143,8 @@ func (s *liveSession) completeLocked(t *turn, number uint64, d session.Delivery,
 
 // answeredLocked tells the hooks what the client said to a message.
 func (s *liveSession) answeredLocked(t *turn, d session.Delivery, a packet.Ack) {
-	if isExtra(d) { // a hook's, which decides what a refusal means
-		t.observe(event{kind: acked, clientID: s.id, message: d.Message, code: a.Code, done: doneOf(d), user: a.User})
+	if done, extra := doneOf(d); extra { // a hook's, which decides what a refusal means
+		t.observe(event{kind: acked, clientID: s.id, message: d.Message, code: a.Code, done: done, user: a.User})
 		return
 	}
 	t.observe(event{kind: acked, clientID: s.id, message: d.Message, code: a.Code})
@@ -244,11 +249,7 @@ func (c *conn) handlePubcomp(t *turn, a packet.Ack) error {
 	case session.Violation:
 		return packet.Refuse(packet.ProtocolError, "PUBCOMP for a message that is not released")
 	case session.Completed:
-		t.tally.inflight--
-		s.doneLocked(t, number, d.Message)
-		lentOf(d.Tag).giveBack()
-		s.pumpLocked(t)
-		s.roomLocked(t)
+		s.concludeLocked(t, number, d)
 	}
 	return nil
 }

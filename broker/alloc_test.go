@@ -21,9 +21,7 @@ func fan(tb testing.TB, n int, v packet.Version, qos byte) (from *fakeDriver, pu
 
 // A QoS 0 message to 100 subscribers allocates nothing for any of them.
 func TestFanOutDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector has pools forget at random")
-	}
+	guarded(t)
 	for _, v := range bothVersions {
 		from, publish := fan(t, 100, v, 0)
 		if got := testing.AllocsPerRun(500, func() { from.feed(publish) }); got > 1 {
@@ -34,9 +32,7 @@ func TestFanOutDoesNotAllocate(t *testing.T) {
 
 // A batch of messages to one subscriber allocates nothing per message.
 func TestABatchDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector has pools forget at random")
-	}
+	guarded(t)
 	for _, v := range bothVersions {
 		from, publish := fan(t, 1, v, 0)
 		var batch []byte

@@ -77,16 +77,10 @@ func (s *liveSession) deliverExtraLocked(t *turn, c *conn, d hooks.Delivery) err
 	return nil
 }
 
-// doneOf is what a hook gave along with a delivery.
-func doneOf(d session.Delivery) func(hooks.Batch, hooks.Answer) {
-	done, _ := d.Tag.(func(hooks.Batch, hooks.Answer))
-	return done
-}
-
-// isExtra reports whether a hook made the delivery, outside of the queue.
-func isExtra(d session.Delivery) bool {
-	_, extra := d.Tag.(func(hooks.Batch, hooks.Answer))
-	return extra
+// doneOf reports whether a hook made a delivery, outside of the queue, and what it gave along.
+func doneOf(d session.Delivery) (done func(hooks.Batch, hooks.Answer), extra bool) {
+	done, extra = d.Tag.(func(hooks.Batch, hooks.Answer))
+	return done, extra
 }
 
 // roomLocked has the hooks told, once, that a client can take something again to which they could not deliver.

@@ -205,8 +205,8 @@ func (s *liveSession) clear(t *turn) {
 	t.tally.queued -= int64(s.out.Len())
 	t.tally.queuedBytes -= s.out.Bytes()
 	s.out.Drain(func(d session.Delivery, wasSent bool) {
-		if isExtra(d) {
-			t.observe(event{kind: undone, done: doneOf(d)})
+		if done, extra := doneOf(d); extra {
+			t.observe(event{kind: undone, done: done})
 			return
 		}
 		if d.Group != "" && (d.QoS == 1 || !wasSent) { // [MQTT5-4.8.2-5]

@@ -18,8 +18,7 @@ import (
 type lent struct {
 	message packet.Message
 	holders atomic.Int32
-	size    byte   // of its room, in lentSizes
-	room    []byte // for the payload and the properties
+	room    []byte // for the payload and the properties: that of one of the sizes below
 }
 
 // The allocator's sizes that a lent message with its room fills.
@@ -48,37 +47,37 @@ const lendMax = len(lent1024{}.bytes)
 
 // idleLents are the lent messages that nobody holds, by the size of their room.
 var idleLents = [...]sync.Pool{
-	{New: func() any { o := new(lent192); return o.made(0, o.bytes[:]) }},
-	{New: func() any { o := new(lent256); return o.made(1, o.bytes[:]) }},
-	{New: func() any { o := new(lent512); return o.made(2, o.bytes[:]) }},
-	{New: func() any { o := new(lent1024); return o.made(3, o.bytes[:]) }},
+	{New: func() any { o := new(lent192); return o.made(o.bytes[:]) }},
+	{New: func() any { o := new(lent256); return o.made(o.bytes[:]) }},
+	{New: func() any { o := new(lent512); return o.made(o.bytes[:]) }},
+	{New: func() any { o := new(lent1024); return o.made(o.bytes[:]) }},
 }
 
-func (l *lent) made(size byte, room []byte) *lent {
-	l.size, l.room = size, room
+func (l *lent) made(room []byte) *lent {
+	l.room = room
 	return l
 }
 
 // lendMessage copies a message whose payload and properties belong to a read buffer, and are no more than lendMax bytes together. The
 // caller holds it.
 func lendMessage(m *packet.Message) *lent {
-	l := idleLents[lentSize(len(m.Payload)+len(m.Properties))].Get().(*lent)
+	l := idleLent(len(m.Payload) + len(m.Properties)).Get().(*lent)
 	l.holders.Store(1)
 	copyMessage(&l.message, m, l.room)
 	return l
 }
 
-// lentSize is the smallest size with room for n bytes.
-func lentSize(n int) int {
+// idleLent are those with the smallest room for n bytes.
+func idleLent(n int) *sync.Pool {
 	switch {
 	case n <= len(lent192{}.bytes):
-		return 0
+		return &idleLents[0]
 	case n <= len(lent256{}.bytes):
-		return 1
+		return &idleLents[1]
 	case n <= len(lent512{}.bytes):
-		return 2
+		return &idleLents[2]
 	}
-	return 3
+	return &idleLents[3]
 }
 
 // hold keeps the message until giveBack is called once more.
@@ -103,7 +102,7 @@ func (l *lent) release() {
 		if raceEnabled {
 			l.spoil()
 		}
-		idleLents[l.size].Put(l)
+		idleLent(len(l.room)).Put(l)
 	}
 }
 

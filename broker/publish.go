@@ -262,9 +262,8 @@ func (c *conn) messageOf(t *turn, p *packet.Publish, found *topic.Plan[*plan]) (
 	large := len(p.Payload) >= payloadByReference && len(to.direct) > 1
 	queued := p.QoS > 0 && to.maxQoS > 0
 	switch {
-	case p.Retain, large, len(to.queues) > 0, c.b.observed, c.b.hooks.Intercepts(m):
-		return ownMessage(m), nil, false
-	case queued && (len(to.owners) > 0 || len(p.Payload)+len(p.Properties) > lendMax):
+	case p.Retain, large, len(to.queues) > 0, c.b.observed, c.b.hooks.Intercepts(m),
+		queued && (len(to.owners) > 0 || len(p.Payload)+len(p.Properties) > lendMax):
 		return ownMessage(m), nil, false
 	case queued:
 		l = lendMessage(m)

@@ -143,7 +143,8 @@ func (t *turn) observe(e event) {
 // undone tells who delivered outside of the queue that the client did not take it.
 func (t *turn) undone(deliveries []session.Delivery) {
 	for _, d := range deliveries {
-		t.observe(event{kind: undone, done: doneOf(d)})
+		done, _ := doneOf(d)
+		t.observe(event{kind: undone, done: done})
 	}
 }
 
