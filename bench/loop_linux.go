@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A loop drives all connections from one thread.
+// A loop drives all connections from one goroutine.
 type loop struct {
 	// Fixed when newLoop returns.
 	epoll   int
@@ -24,6 +25,8 @@ type loop struct {
 	out    []byte        // what is written next
 	timer  int           // wakes an open loop when a message is due; -1 without
 	rest   time.Duration // what passes between two turns at least
+
+	yielded int64 // when yield last did
 }
 
 // A conn is the socket of one client.
@@ -124,19 +127,25 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// startTimer wakes the loop at an interval, for messages that are due.
-func (l *loop) startTimer(interval time.Duration) error {
+// startTimer has the loop ring when messages are due.
+func (l *loop) startTimer() error {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("bench: timer: %w", err)
 	}
 	l.timer = fd
-	every := unix.NsecToTimespec(int64(interval))
-	if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil); err != nil {
-		return fmt.Errorf("bench: timer: %w", err)
-	}
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: timerEvent}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		return fmt.Errorf("bench: timer: %w", err)
+	}
+	return l.ring()
+}
+
+// ring wakes the publishers that have a message due, and sets the timer for the next one.
+func (l *loop) ring() error {
+	now := l.now()
+	after := unix.NsecToTimespec(max(l.traffic.wakeDue(now)-now, 1))
+	if err := unix.TimerfdSettime(l.timer, 0, &unix.ItimerSpec{Value: after}, nil); err != nil {
 		return fmt.Errorf("bench: timer: %w", err)
 	}
 	return nil
@@ -154,6 +163,7 @@ func (l *loop) turn(ctx context.Context, timeout time.Duration) error {
 	if len(l.traffic.eager) > 0 {
 		timeout = 0 // somebody has something to send, whatever comes
 	}
+	l.yield()
 	n, err := unix.EpollWait(l.epoll, l.events, int(timeout.Milliseconds()))
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("bench: epoll: %w", err)
@@ -169,10 +179,21 @@ func (l *loop) turn(ctx context.Context, timeout time.Duration) error {
 	return l.fill()
 }
 
+// yieldEvery is how often the loop goes through Go's scheduler at least. A goroutine that has not for 10 ms counts as running
+// too long (forcePreemptNS in Go's runtime/proc.go), and has its processor taken away in each system call: the runtime would look
+// for such calls every 20 µs, on the processors that the broker needs, and the loop would have to find another one each time.
+const yieldEvery = 5 * time.Millisecond
+
+func (l *loop) yield() {
+	if now := l.now(); now-l.yielded >= int64(yieldEvery) {
+		l.yielded = now
+		runtime.Gosched()
+	}
+}
+
 func (l *loop) serve(e *unix.EpollEvent) error {
 	if e.Fd == timerEvent {
-		l.ring()
-		return nil
+		return l.ring()
 	}
 	c := l.conns[e.Fd]
 	if e.Events&unix.EPOLLOUT != 0 {
@@ -184,13 +205,6 @@ func (l *loop) serve(e *unix.EpollEvent) error {
 		return l.read(int(e.Fd), c)
 	}
 	return nil
-}
-
-// ring wakes the publishers that have a message due.
-func (l *loop) ring() {
-	var expirations [8]byte
-	unix.Read(l.timer, expirations[:]) // without it there is no next expiry
-	l.traffic.wakeDue(l.now())
 }
 
 func (l *loop) read(i int, c *conn) error {

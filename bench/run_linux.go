@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 )
@@ -24,15 +23,13 @@ type run struct {
 	patience    time.Duration // for a bridge
 }
 
-// Run measures a broker as options say. The calling goroutine keeps one processor busy.
+// Run measures a broker as options say. The calling goroutine keeps one processor busy. The processor time that the result has
+// for the generator is this process's.
 func Run(ctx context.Context, o Options) (Result, error) {
 	if err := o.Check(); err != nil {
 		return Result{}, err
 	}
 	raiseFileLimit()
-	// The processor time of the generator is that of its thread.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	r, err := newRun(o)
 	if err != nil {
 		return Result{}, err
@@ -349,7 +346,7 @@ func (r *run) startSchedule() error {
 	t.schedule = &schedule{
 		start: r.loop.now(), interval: int64(time.Second) / int64(r.options.Rate), publishers: int64(len(t.publishers)),
 	}
-	return r.loop.startTimer(time.Duration(t.schedule.interval))
+	return r.loop.startTimer()
 }
 
 // tick is how late a phase may end and Progress be called.

@@ -23,7 +23,7 @@ func (r *run) read() (reading, error) {
 	t := r.traffic
 	now := reading{at: time.Now(), sent: t.sent, delivered: t.delivered, writes: t.writes, reads: t.reads}
 	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_THREAD, &usage); err != nil {
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
 		return now, fmt.Errorf("bench: %w", err)
 	}
 	now.generator = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())

@@ -163,7 +163,7 @@ func TestScheduleEnds(t *testing.T) {
 	s := &schedule{start: 1000, interval: 7, publishers: 3}
 	for index := range 3 {
 		p := &publisher{index: index}
-		for end := int64(1000); end < 1100; end++ {
+		for end := int64(990); end < 1100; end++ {
 			var want uint64
 			for s.due(p, want+1) < end {
 				want++
@@ -175,28 +175,51 @@ func TestScheduleEnds(t *testing.T) {
 	}
 }
 
+// One message is due in each interval, and when in it is spread evenly: each tenth of the intervals has its share, for every
+// rhythm that something else on the machine may have.
+func TestScheduleHasNoRhythm(t *testing.T) {
+	const interval, messages = 200_000, 100_000
+	s := &schedule{start: 1000, interval: interval, publishers: 1}
+	for _, every := range []int64{1, 20, 50} {
+		var tenths [10]int64
+		for i := int64(0); i < messages; i += every {
+			offset := s.at(i) - s.start - i*interval
+			if offset < 0 || offset >= interval {
+				t.Fatalf("message %d is due %d after its interval began", i, offset)
+			}
+			tenths[offset*10/interval]++
+		}
+		for i, n := range tenths {
+			if want := messages / every / 10; n < want*9/10 || n > want*11/10 {
+				t.Errorf("one message in %d: %d are due in the interval's tenth %d, want about %d", every, n, i, want)
+			}
+		}
+	}
+}
+
 // In an open loop a message goes out when it is due and carries that time, however late it is sent.
 func TestScheduleCorrectsForLateness(t *testing.T) {
 	tr, pub, sub := pair(t, Default(Latency))
 	tr.schedule = &schedule{start: 1000, interval: 1000, publishers: 1}
-	tr.latencies, tr.lateness, tr.since = new(histogram), new(histogram), 1500
-	tr.now = 999
+	due := tr.schedule.at
+	tr.latencies, tr.lateness, tr.since = new(histogram), new(histogram), due(1)
+	tr.now = due(0) - 1
 	if early := tr.fill(pub.publisher, nil); len(early) != 0 {
 		t.Fatal("sent before it was due")
 	}
-	tr.now = 3500
+	tr.now = due(2)
 	sent := messages(t, pub.publisher, tr.fill(pub.publisher, nil))
 	if len(sent) != 3 {
 		t.Fatalf("sent %d, want the 3 that are due", len(sent))
 	}
-	tr.now = 3600
+	tr.now += 100
 	deliver(t, tr, sub, sent[0])
 	if tr.latencies.count != 0 {
 		t.Error("timed a message that was due before timing began")
 	}
 	deliver(t, tr, sub, sent[1])
-	if tr.latencies.max != 1600 || tr.lateness.max != 1500 || tr.lateness.count != 2 {
-		t.Errorf("latency %d, want 1600: since it was due; late by %d, want 1500", tr.latencies.max, tr.lateness.max)
+	if late := due(2) - due(1); tr.latencies.max != late+100 || tr.lateness.max != late || tr.lateness.count != 2 {
+		t.Errorf("latency %d, want %d: since it was due; late by %d, want %d", tr.latencies.max, late+100, tr.lateness.max, late)
 	}
 }
 
