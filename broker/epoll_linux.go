@@ -1,65 +1,30 @@
 package broker
 
 import (
-	"errors"
-	"fmt"
 	"net"
-	"os"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// pollMax is how many sockets one wait tells of.
-const pollMax = 256
+// An epoll is the poller of Linux.
+type epoll struct{ *epollWait }
 
-// An epoll is the poller of Linux. The runtime waits for it as for any file, so that a loop that waits holds no thread
-// up, and no processor.
-type epoll struct {
-	fd    int
-	file  *os.File // of fd
-	ready syscall.RawConn
-	look  func(fd uintptr) bool // for ready: find
-	peek  func(fd uintptr)
-
-	events [pollMax]unix.EpollEvent // only wait touches these
-	found  int
-}
-
-func newEpoll() (poller, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+func newEpoll(loops int) (poller, error) {
+	w, err := newEpollWait(loops)
 	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil { // or NewFile takes it for one that cannot be waited for
-		unix.Close(fd)
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	e := &epoll{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
-	e.look = e.find
-	e.peek = func(fd uintptr) { e.find(fd) }
-	e.ready, err = e.file.SyscallConn()
-	if err == nil {
-		err = e.file.SetReadDeadline(time.Time{}) // fails where the runtime cannot wait
-	}
-	if err != nil {
-		e.file.Close()
 		return nil, err
 	}
-	return e, nil
+	return &epoll{w}, nil
 }
 
 // wait implements poller.
 func (e *epoll) wait(block bool, told []happening) []happening {
-	e.found = 0
-	if !block {
-		e.ready.Control(e.peek)
-	} else if err := e.ready.Read(e.look); errors.Is(err, os.ErrDeadlineExceeded) { // wake did that
-		e.file.SetReadDeadline(time.Time{})
-	}
-	for _, event := range e.events[:e.found] {
+	for _, event := range e.epollWait.wait(block) {
+		if int(event.Fd) == e.bell {
+			continue
+		}
 		told = append(told, happening{
 			socket:   int(event.Fd),
 			readable: event.Events&^unix.EPOLLOUT != 0,
@@ -69,21 +34,6 @@ func (e *epoll) wait(block bool, told []happening) []happening {
 	}
 	return told
 }
-
-// find reports whether there are events.
-func (e *epoll) find(fd uintptr) bool {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&e.events[0])), pollMax, 0, 0, 0)
-	if errno != 0 && errno != unix.EINTR {
-		panic(fmt.Sprintf("broker: epoll_pwait: %v", errno)) // only a wrong argument fails
-	}
-	if errno == 0 {
-		e.found = int(n)
-	}
-	return e.found > 0
-}
-
-// wake implements poller.
-func (e *epoll) wake() { e.file.SetReadDeadline(time.Unix(1, 0)) }
 
 // take implements poller. It takes the descriptor out of the connection, and closes the connection: what the runtime
 // keeps for it costs as much memory as all else.
@@ -116,8 +66,7 @@ func (e *epoll) watchRoom(socket int, watch bool) {
 
 // control says what to tell of a socket: each event once, until it is read or written to the end.
 func (e *epoll) control(operation, socket int, events uint32) error {
-	event := unix.EpollEvent{Events: events | unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(socket)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.fd, operation, socket, &event))
+	return epollControl(e.fd, operation, socket, events|unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
 // read implements poller. It does not tell the scheduler, which would have to be told twice for what takes less time
@@ -178,6 +127,3 @@ func (e *epoll) remove(socket int) {
 	e.control(unix.EPOLL_CTL_DEL, socket, 0) // fails only if add did
 	unix.Close(socket)
 }
-
-// close implements poller.
-func (e *epoll) close() { e.file.Close() }

@@ -8,6 +8,6 @@ import (
 )
 
 // newEpoll fails: goroutines serve the connections.
-func newEpoll() (poller, error) { return nil, errors.New("event loops are for Linux") }
+func newEpoll(int) (poller, error) { return nil, errors.New("event loops are for Linux") }
 
 func isSocket(net.Conn) bool { return false }

@@ -28,13 +28,14 @@ type loops struct {
 
 // newLoops makes the loops for sockets, or for every kind of connection.
 func newLoops(b *Broker, everything bool) *loops {
-	ls := &loops{b: b, newPoller: newEpoll, serves: isSocket, count: b.limits.EventLoops}
+	ls := &loops{b: b, serves: isSocket, count: b.limits.EventLoops}
 	switch ls.count {
 	case 0:
 		ls.count = max(runtime.GOMAXPROCS(0)/2, 1)
 	case configs.NoEventLoops:
 		ls.count = 0
 	}
+	ls.newPoller = func() (poller, error) { return newEpoll(ls.count) }
 	if everything {
 		ls.newPoller, ls.serves = newConnPoller, func(net.Conn) bool { return true }
 	}
