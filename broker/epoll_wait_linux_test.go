@@ -53,7 +53,7 @@ func (w *epollWait) happens(t *testing.T, socket int, f func()) {
 	told := make(chan []unix.EpollEvent)
 	go func() { told <- w.wait(true) }()
 	if f != nil {
-		time.Sleep(time.Millisecond) // so that it mostly sleeps already; either order must do
+		runtime.Gosched() // it sleeps already, or not yet: either must do
 		f()
 	}
 	select {
