@@ -22,7 +22,7 @@ func newEpoll(loops int) (poller, error) {
 // wait implements poller.
 func (e *epoll) wait(block bool, told []happening) []happening {
 	for _, event := range e.epollWait.wait(block) {
-		if int(event.Fd) == e.bell {
+		if int(event.Fd) == e.bellFD {
 			continue
 		}
 		told = append(told, happening{

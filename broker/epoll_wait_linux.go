@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -22,9 +23,11 @@ import (
 // Or it blocks in the kernel, as the C brokers do. Of a system call that takes long the runtime takes the processor away, and
 // looks for such calls every 20 µs and then less and less often: a message every 20 ms would cost ten times as much.
 type epollWait struct {
-	fd    int // of the epoll
-	loops int // of this broker
-	bell  int // an eventfd in it, edge-triggered: rung to end the wait of a goroutine that blocks
+	fd     int      // of the epoll
+	file   *os.File // of fd, to close it
+	loops  int      // of this broker
+	bell   *os.File // an eventfd in the epoll, edge-triggered: rung to end the wait of a goroutine that blocks
+	bellFD int      // of bell
 
 	outer  int      // an epoll of fd alone, which the runtime waits for; of nothing while the goroutine blocks
 	parked *os.File // of outer
@@ -55,7 +58,7 @@ const (
 )
 
 func newEpollWait(loops int) (*epollWait, error) {
-	w := &epollWait{loops: loops, fd: -1, bell: -1, mean: meanMax}
+	w := &epollWait{loops: loops, mean: meanMax}
 	if err := w.open(); err != nil {
 		w.close()
 		return nil, err
@@ -63,14 +66,17 @@ func newEpollWait(loops int) (*epollWait, error) {
 	return w, nil
 }
 
+// open makes the descriptors. The runtime leaves alone those that may block, and waits for the one that may not.
 func (w *epollWait) open() (err error) {
 	if w.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	if w.bell, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+	w.file = os.NewFile(uintptr(w.fd), "epoll")
+	if w.bellFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	if err = epollControl(w.fd, unix.EPOLL_CTL_ADD, w.bell, unix.EPOLLIN|unix.EPOLLET); err != nil {
+	w.bell = os.NewFile(uintptr(w.bellFD), "eventfd")
+	if err = epollControl(w.fd, unix.EPOLL_CTL_ADD, w.bellFD, unix.EPOLLIN|unix.EPOLLET); err != nil {
 		return err
 	}
 	if w.outer, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -163,24 +169,24 @@ func (w *epollWait) tellOuter(events uint32) {
 	}
 }
 
+// one is what rings the bell. Each write is another edge; the sum, which nobody reads, takes 2^64 of them.
+var one = binary.NativeEndian.AppendUint64(nil, 1)
+
 // wake ends the wait of a loop that is asleep. If the loop has just changed from one way to the other, it has not looked for
-// its calls yet: what is done here for the old way then ends a later wait for nothing.
+// its calls yet: what is done here for the old way then ends a later wait for nothing. After close it does nothing.
 func (w *epollWait) wake() {
 	if w.blocks.Load() {
-		one := uint64(1) // each write is another edge; the sum, which nobody reads, takes 2^64 of them
-		unix.RawSyscall(unix.SYS_WRITE, uintptr(w.bell), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+		w.bell.Write(one)
 		return
 	}
 	w.parked.SetReadDeadline(time.Unix(1, 0))
 }
 
+// close must follow the last wait. It may be called again.
 func (w *epollWait) close() {
-	if w.parked != nil {
-		w.parked.Close()
-	}
-	for _, fd := range []int{w.bell, w.fd} {
-		if fd >= 0 {
-			unix.Close(fd)
+	for _, f := range []*os.File{w.parked, w.bell, w.file} {
+		if f != nil {
+			f.Close()
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (w *epollWait) happens(t *testing.T, socket int, f func()) {
 	case events := <-told:
 		if socket == 0 {
 			for _, e := range events {
-				if int(e.Fd) != w.bell {
+				if int(e.Fd) != w.bellFD {
 					t.Errorf("an event of %d, which has none", e.Fd)
 				}
 			}
@@ -142,6 +142,28 @@ func TestNoWakeIsLostBetweenTheWays(t *testing.T) {
 		case <-heard:
 		case <-time.After(10 * time.Second):
 			t.Fatalf("call %d was not heard", i)
+		}
+	}
+}
+
+// A wake that comes too late, when the loop has ended, writes to nobody who got the number of a descriptor since.
+func TestWakeAfterTheEndIsNobodys(t *testing.T) {
+	w, _, _ := newWait(t, 0)
+	w.change(t, true)
+	w.close()
+	var later []int
+	for range 16 {
+		fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		later = append(later, fd)
+	}
+	w.wake()
+	for _, fd := range later {
+		if _, err := unix.Read(fd, make([]byte, 8)); err != unix.EAGAIN {
+			t.Errorf("descriptor %d was written to (%v)", fd, err)
 		}
 	}
 }
