@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstockmq/penstock/test/binary"
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 // patience bounds every wait; it only matters when a test fails.
@@ -69,8 +69,10 @@ func startBroker(dir string) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := freeAddresses(&brokerTCP, &brokerWS, &b.admin); err != nil {
-		return nil, err
+	for _, address := range []*string{&brokerTCP, &brokerWS, &b.admin} {
+		if *address, err = loopback.Free(); err != nil {
+			return nil, err
+		}
 	}
 	config := filepath.Join(dir, "penstock.yaml")
 	yaml := fmt.Sprintf("listeners:\n  - {name: tcp, type: tcp, address: %q}\n  - {name: ws, type: ws, address: %q, path: /mqtt}\n"+
@@ -90,19 +92,6 @@ func startBroker(dir string) (*broker, error) {
 	}
 	go func() { b.ended <- b.cmd.Wait() }()
 	return b, b.awaitReady()
-}
-
-// freeAddresses finds ports that nobody uses.
-func freeAddresses(to ...*string) error {
-	for _, address := range to {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer l.Close() // when all are found, so that they differ
-		*address = l.Addr().String()
-	}
-	return nil
 }
 
 // awaitReady asks /readyz until it says yes.

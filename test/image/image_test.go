@@ -9,11 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penstockmq/penstock/test/loopback"
 )
 
 const (
@@ -158,12 +159,7 @@ func freePorts(t *testing.T, exposed []string) portMap {
 	t.Helper()
 	m := make(portMap)
 	for _, port := range exposed {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // after all are chosen, so that they differ
-		m[port] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		_, m[port], _ = strings.Cut(loopback.FreeAddress(t), ":")
 	}
 	return m
 }
