@@ -72,6 +72,7 @@ func TestStoreAndForward(t *testing.T) {
 			sub.subscribe("t", 2)
 			say(10)
 			sub.wants(10)
+			hub.await("acknowledged", func() bool { return hub.broker.Stats().InflightMessages == 0 })
 			hub.stop()
 			say(10)
 			edge.stop()
