@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,7 +19,11 @@ const (
 	valueSuffix  = ".vlog"
 	logNumbers   = 3
 	checksumSize = 4
+	headMost     = 22 // what is in front of the key takes at most so much, and the smallest end of a transaction more than that
 )
+
+// txnEnd begins the key of the entry that ends a transaction.
+var txnEnd = []byte("!badger!txn")
 
 // salvage looks at Badger's logs before Badger does, which cuts them at the first byte it does not like: it keeps what
 // would be cut, and keeps Badger from cutting value logs at all, because behind one bad value there are good ones.
@@ -103,16 +108,41 @@ func logNames(path string) ([]string, error) {
 	return names, nil
 }
 
-// salvageTables keeps what is behind the last whole entry of a log of tables. After a crash of the machine that can be
-// a write that had not ended, and was not acknowledged.
+// salvageTables keeps what is behind the last whole entry of a log of tables, unless that is a write that did not end. After a crash of
+// the machine, which may have written pages in any order, it can be one all the same, and was not acknowledged.
 func (s *Store) salvageTables(path, name string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
 	return withFile(path, func(data []byte) error {
-		if end, used := logEnd(data), usedBytes(data); used > end {
+		end, used := logEnd(data), usedBytes(data)
+		switch {
+		case used <= end:
+		case unfinished(data, end, used, info.Size()):
+			s.options.Log.Info("storage: a write that had not ended was removed", "reason", fmt.Sprintf("%s: %d bytes", name, used-end))
+		default:
 			s.loseFile(name, data[end:used], fmt.Sprintf(
 				"%d bytes after offset %d are not whole; they may be a write that had not ended", used-end, end))
 		}
 		return nil
 	})
+}
+
+// unfinished reports whether what is between the last whole entry of a log and the zeros behind is the beginning of one more entry: that
+// is what a process leaves that is killed while it copies the entry to the mapped log of so many bytes. What others have written behind it,
+// or that it has no room, shows that it is not.
+func unfinished(data []byte, end, used int, size int64) bool {
+	rest := data[end:used]
+	if len(rest) <= headMost {
+		return int64(used) < size
+	}
+	head, numbers, ok := entryHead(rest)
+	if !ok || numbers[0] == 0 || max(numbers[0], numbers[1]) > uint64(size) {
+		return false
+	}
+	last := int64(end) + int64(head+numbers[0]+numbers[1]+checksumSize)
+	return int64(used) < last && last <= size && !bytes.Contains(rest[head+1:], txnEnd)
 }
 
 func usedBytes(data []byte) int {
@@ -153,21 +183,9 @@ func eachLogKey(data []byte, f func(key []byte)) {
 
 // entrySize is the length of the entry with which data begins; 0 if it is not whole.
 func entrySize(data []byte) int {
-	if len(data) < 2 {
-		return 0
-	}
-	size := uint64(2)
-	var numbers [logNumbers]uint64
-	for i := range numbers {
-		v, n := binary.Uvarint(data[size:])
-		if n <= 0 {
-			return 0
-		}
-		numbers[i] = v
-		size += uint64(n)
-	}
+	size, numbers, ok := entryHead(data)
 	left := uint64(len(data)) - size
-	if numbers[0] == 0 || numbers[0] > left || numbers[1] > left || numbers[0]+numbers[1]+checksumSize > left {
+	if !ok || numbers[0] == 0 || numbers[0] > left || numbers[1] > left || numbers[0]+numbers[1]+checksumSize > left {
 		return 0
 	}
 	size += numbers[0] + numbers[1]
@@ -175,6 +193,23 @@ func entrySize(data []byte) int {
 		return 0
 	}
 	return int(size) + checksumSize
+}
+
+// entryHead is the size of what is in front of an entry's key, and the numbers in it.
+func entryHead(data []byte) (size uint64, numbers [logNumbers]uint64, ok bool) {
+	size = 2
+	for i := range numbers {
+		if size > uint64(len(data)) {
+			return 0, numbers, false
+		}
+		v, n := binary.Uvarint(data[size:])
+		if n <= 0 {
+			return 0, numbers, false
+		}
+		numbers[i] = v
+		size += uint64(n)
+	}
+	return size, numbers, true
 }
 
 // addValues puts an empty value log behind the last if that is damaged, because Badger cuts only the last.
