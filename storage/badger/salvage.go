@@ -17,9 +17,10 @@ const (
 	logHeader    = 20
 	memSuffix    = ".mem"
 	valueSuffix  = ".vlog"
+	logMeta      = 2
 	logNumbers   = 3
 	checksumSize = 4
-	headMost     = 22 // what is in front of the key takes at most so much, and the smallest end of a transaction more than that
+	headMost     = 22 // what is in front of the key takes at most so much
 )
 
 // txnEnd begins the key of the entry that ends a transaction.
@@ -130,19 +131,21 @@ func (s *Store) salvageTables(path, name string) error {
 }
 
 // unfinished reports whether what is between the last whole entry of a log and the zeros behind is the beginning of one more entry: that
-// is what a process leaves that is killed while it copies the entry to the mapped log of so many bytes. What others have written behind it,
-// or that it has no room, shows that it is not.
+// is what a process leaves that is killed while it copies the entry to the mapped log, which has size bytes. What was written behind it, or
+// a file in which it has no room, shows that it is not.
 func unfinished(data []byte, end, used int, size int64) bool {
 	rest := data[end:used]
-	if len(rest) <= headMost {
-		return int64(used) < size
-	}
-	head, numbers, ok := entryHead(rest)
-	if !ok || numbers[0] == 0 || max(numbers[0], numbers[1]) > uint64(size) {
+	var front [headMost]byte // zeros behind what there is
+	copy(front[:], rest)
+	head, numbers, ok := entryHead(front[:])
+	if !ok || max(numbers[0], numbers[1]) > uint64(size) {
 		return false
 	}
+	if numbers[0] == 0 { // the numbers are not there yet
+		return len(rest) <= logMeta && int64(end)+headMost <= size
+	}
 	last := int64(end) + int64(head+numbers[0]+numbers[1]+checksumSize)
-	return int64(used) < last && last <= size && !bytes.Contains(rest[head+1:], txnEnd)
+	return int64(used) < last && last <= size && !bytes.Contains(rest[min(int(head)+1, len(rest)):], txnEnd)
 }
 
 func usedBytes(data []byte) int {
@@ -197,7 +200,7 @@ func entrySize(data []byte) int {
 
 // entryHead is the size of what is in front of an entry's key, and the numbers in it.
 func entryHead(data []byte) (size uint64, numbers [logNumbers]uint64, ok bool) {
-	size = 2
+	size = logMeta
 	for i := range numbers {
 		if size > uint64(len(data)) {
 			return 0, numbers, false

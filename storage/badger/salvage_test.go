@@ -63,7 +63,7 @@ func TestUnfinishedWrite(t *testing.T) {
 		if hole := torn[:at]; left > end && !unfinished(hole, end, usedBytes(hole), size) {
 			t.Errorf("cut off at %d of %d to %d, with a hole behind it: taken for damage", at, before, used)
 		}
-		if file := data[:at]; at > before && usedBytes(file) == at && unfinished(file, end, at, int64(at)) {
+		if file := data[:at]; left > end && unfinished(file, end, left, int64(at)) {
 			t.Errorf("the file ends at %d of %d to %d: taken for a write that had not ended", at, before, used)
 		}
 	}
@@ -98,6 +98,12 @@ func TestDamagedLog(t *testing.T) {
 		t.Error("the last byte changed, not noticed")
 	}
 	data[last] = was
+	key := &data[ends[3]+logMeta]
+	was, *key = *key, 0
+	if end, used := logEnd(data), usedBytes(data); end >= used || unfinished(data, end, used, size) {
+		t.Error("the length of a key became 0, not noticed")
+	}
+	*key = was
 	data[ends[3]+5] ^= 1
 	s, got := openLog(t, path, data)
 	if r := s.Report(); len(got) >= tornSends || len(r.Losses) == 0 || len(r.Aside) == 0 {
