@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"time"
 
+	"github.com/penstockmq/penstock/broker/yield"
 	"golang.org/x/sys/unix"
 )
 
@@ -179,15 +179,12 @@ func (l *loop) turn(ctx context.Context, timeout time.Duration) error {
 	return l.fill()
 }
 
-// yieldEvery is how often the loop goes through Go's scheduler at least. A goroutine that has not for 10 ms counts as running
-// too long (forcePreemptNS in Go's runtime/proc.go), and has its processor taken away in each system call: the runtime would look
-// for such calls every 20 µs, on the processors that the broker needs, and the loop would have to find another one each time.
-const yieldEvery = 5 * time.Millisecond
-
+// yield keeps the processor for the loop, which parks nowhere: a thread that looks for its system calls would run on the processors that
+// the broker needs.
 func (l *loop) yield() {
-	if now := l.now(); now-l.yielded >= int64(yieldEvery) {
+	if now := l.now(); now-l.yielded >= int64(yield.Every) {
 		l.yielded = now
-		runtime.Gosched()
+		yield.Processor()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/penstockmq/penstock/broker/yield"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,10 +52,6 @@ const (
 	blockBelow, parkAbove = 250 * time.Microsecond, time.Millisecond
 	meanMax               = 10 * time.Millisecond
 	meanOf                = 16
-
-	// yieldEvery is how often a goroutine that only blocks goes through the scheduler. One that has not for 10 ms counts as
-	// running too long (forcePreemptNS in Go's runtime/proc.go): it would lose its processor in each system call.
-	yieldEvery = 5 * time.Millisecond
 )
 
 func newEpollWait(loops int) (*epollWait, error) {
@@ -123,9 +120,9 @@ func (w *epollWait) park() {
 
 // block waits in the kernel. It does not look first whether it has to: that would be one system call more.
 func (w *epollWait) block(now time.Time) {
-	if now.Sub(w.yielded) >= yieldEvery {
+	if now.Sub(w.yielded) >= yield.Every {
 		w.yielded = now
-		runtime.Gosched()
+		yield.Processor()
 	}
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.fd), uintptr(unsafe.Pointer(&w.events[0])), pollMax, ^uintptr(0), 0, 0)
 	w.take(n, errno) // a signal ends the wait as well: the loop comes again
