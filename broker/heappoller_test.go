@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -16,6 +17,7 @@ type heapPoller struct{ sockets []*heapSocket }
 type heapSocket struct {
 	in, out   []byte
 	room      int // bytes that write takes; -1 is any
+	writes    int // that took some
 	shut      bool
 	watched   bool
 	happening happening
@@ -44,6 +46,16 @@ func (p *heapPoller) connect(t *testing.T, l *loop, h hello) *heapClient {
 		p.round(l)
 	}
 	return d
+}
+
+// connectAll attaches n clients.
+func (p *heapPoller) connectAll(t *testing.T, l *loop, n int) []*heapClient {
+	t.Helper()
+	var all []*heapClient
+	for i := range n {
+		all = append(all, p.connect(t, l, hello{id: fmt.Sprint("client", i)}))
+	}
+	return all
 }
 
 // A heapClient is a connection with the client's side of it.
@@ -118,6 +130,7 @@ func (p *heapPoller) write(socket int, from parcel) (n int, err error) {
 	}
 	b := from.front(limit)
 	s.out = append(s.out, b...)
+	s.writes++
 	if s.room > 0 {
 		s.room -= len(b)
 	}

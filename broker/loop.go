@@ -9,10 +9,14 @@ const (
 	// loopSettleReads is how many full reads there are before receivers are flushed in the middle of a round: outboxes are
 	// bounded, and what is written soon is still in the processor's cache.
 	loopSettleReads = 2
+	// loopFew is how many connections at most are served one by one, so that what the first has sent does not wait for the others:
+	// when so few are ready the loop is not busy, and has little to gather.
+	loopFew = 4
 )
 
 // A loop serves connections from one goroutine: it waits for all their sockets at once, feeds what those that are ready
-// have sent, in one turn, and so flushes each receiver once for all of it. A connection that is idle costs it nothing.
+// have sent, in one turn, and so flushes each receiver once for all of it, unless they are few. A connection that is idle
+// costs it nothing.
 type loop struct {
 	// Fixed when newLoop returns.
 	b    *Broker
@@ -89,6 +93,9 @@ func (l *loop) round() {
 	l.more = l.spare[:0]
 	l.unflushed = 0
 	for i, d := range l.active {
+		if i > 0 && len(l.active) <= loopFew {
+			t.settle()
+		}
 		if d != nil {
 			d.happened(t, l.told[i])
 		}

@@ -142,12 +142,12 @@ func TestARoundIsBoundedAndSharesItsBuffer(t *testing.T) {
 		l := newLoop(b, p)
 		to := p.connect(t, l, hello{id: "to"})
 		to.feed(subscribePacket(packet.V311, 1, 0, "#"))
-		one, two := p.connect(t, l, hello{id: "one"}), p.connect(t, l, hello{id: "two"})
-		say := func(payload string) []byte {
-			return packet.AppendPublish(nil, packet.V311, &packet.Outgoing{Topic: "a", Payload: []byte(payload)})
-		}
+		one := p.connect(t, l, hello{id: "one"})
+		others := p.connectAll(t, l, loopFew)
 		p.sockets[one.socket].in = bytes.Repeat(say("of one"), 2*len(l.buf)/len(say("of one")))
-		p.sockets[two.socket].in = say("of two")
+		for _, o := range others {
+			p.sockets[o.socket].in = say("of two")
+		}
 		p.sockets[to.socket].out = nil
 		l.wait()
 		l.collect()
@@ -156,10 +156,41 @@ func TestARoundIsBoundedAndSharesItsBuffer(t *testing.T) {
 			t.Errorf("%d bytes left, %d connections for the next round; want about %d and 1", left, len(l.more), len(l.buf))
 		}
 		got := p.sockets[to.socket].out
-		if n := bytes.Count(got, say("of one")); n != len(l.buf)/len(say("of one")) || !bytes.HasSuffix(got, say("of two")) {
+		if n := bytes.Count(got, say("of one")); n != len(l.buf)/len(say("of one")) || !bytes.HasSuffix(got, bytes.Repeat(say("of two"), len(others))) {
 			t.Errorf("%d messages of one, and at the end %q", n, got[max(0, len(got)-20):])
 		}
 	})
+}
+
+// What a client has sent is not kept for the others that are ready while they are few, and written with theirs when they are many.
+func TestAFewAreNotGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, setup{limits: func(l *configs.Limits) { l.EventLoops = configs.NoEventLoops }})
+		p := &heapPoller{}
+		l := newLoop(b, p)
+		to := p.connect(t, l, hello{id: "to"})
+		to.feed(subscribePacket(packet.V311, 1, 0, "#"))
+		all := p.connectAll(t, l, loopFew+1)
+		for n := 1; n <= len(all); n++ {
+			for _, from := range all[:n] {
+				p.sockets[from.socket].in = say("one each")
+			}
+			s := p.sockets[to.socket]
+			s.out, s.writes = nil, 0
+			p.round(l)
+			want := n
+			if n > loopFew {
+				want = 1
+			}
+			if s.writes != want || !bytes.Equal(s.out, bytes.Repeat(say("one each"), n)) {
+				t.Errorf("%d were ready: %d bytes in %d writes, want %d in %d", n, len(s.out), s.writes, n*len(say("one each")), want)
+			}
+		}
+	})
+}
+
+func say(payload string) []byte {
+	return packet.AppendPublish(nil, packet.V311, &packet.Outgoing{Topic: "a", Payload: []byte(payload)})
 }
 
 // A client that takes some bytes while the clock runs is slow, and stays; one that takes none is cut off.
