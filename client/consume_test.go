@@ -3,11 +3,14 @@ package client
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/penstockmq/penstock/broker/packet"
 )
@@ -227,6 +230,47 @@ func TestUnsettledComesAgain(t *testing.T) {
 			t.Errorf("version %d: got QoS %d twice", v, again[0].QoS)
 		}
 		w.stop()
+	}
+}
+
+// A watchedConn knows of writes that are not under its lock.
+type watchedConn struct {
+	net.Conn
+	*sync.Mutex
+	written, unlocked int
+}
+
+func (w *watchedConn) Write(b []byte) (int, error) {
+	w.written++
+	if w.TryLock() {
+		w.unlocked++
+		w.Unlock()
+	}
+	return len(b), nil
+}
+
+// What settles messages holds the connection's lock while it writes: Paho, which answers PUBREL meanwhile, writes
+// the header of its PUBCOMP first and the rest of it behind that.
+func TestSettlingWritesUnderTheLock(t *testing.T) {
+	conn := &watchedConn{Mutex: new(sync.Mutex)}
+	state := newState()
+	defer state.close()
+	if err := state.mqtt5.ConAckReceived(conn, &packets.Connect{}, &packets.Connack{}); err != nil {
+		t.Fatal(err)
+	}
+	l := &link5{conn: conn, session: &session5{State: state.mqtt5}, pinger: paho.NewDefaultPinger()}
+	var settlements []settlement
+	for qos := byte(1); qos <= 2; qos++ {
+		for _, r := range []*refusal{nil, {code: packet.UnspecifiedError}} {
+			p := &packets.Publish{QoS: qos, PacketID: uint16(len(settlements) + 1)}
+			settlements = append(settlements, settlement{receipt{mqtt5: p}, r})
+		}
+	}
+	if err := l.settle(settlements); err != nil {
+		t.Fatal(err)
+	}
+	if conn.written == 0 || conn.unlocked > 0 {
+		t.Errorf("%d of %d writes without the lock", conn.unlocked, conn.written)
 	}
 }
 

@@ -21,7 +21,7 @@ type link5 struct {
 	*ending
 	// Fixed when open5 returns.
 	options *Options
-	conn    net.Conn
+	conn    lockedConn
 	client  *paho.Client
 	session *session5
 	pinger  paho.Pinger
@@ -31,6 +31,13 @@ type link5 struct {
 
 	settling sync.Mutex // held while settling, guards left
 	left     bool       // disconnect was called
+}
+
+// A lockedConn is a connection that several goroutines write to. Paho writes a packet in two pieces and holds the lock
+// meanwhile, and so must everybody who writes, or a packet gets into another.
+type lockedConn interface {
+	net.Conn
+	sync.Locker
 }
 
 // A session5 is a session that acknowledges only what its receiver took. Paho calls Ack for
@@ -58,7 +65,7 @@ func open5(ctx context.Context, o *Options, s *state, r receiver) (link, error) 
 		return nil, notConnected(&o.Endpoint, err)
 	}
 	l := &link5{
-		ending: newEnding(), options: o, conn: packets.NewThreadSafeConn(socket),
+		ending: newEnding(), options: o, conn: packets.NewThreadSafeConn(socket).(lockedConn),
 		session: &session5{State: s.mqtt5, receiver: r}, pinger: paho.NewDefaultPinger(),
 	}
 	l.client = paho.NewClient(paho.ClientConfig{
@@ -241,11 +248,19 @@ func (l *link5) settle(settlements []settlement) error {
 		}
 		_, _ = answer.WriteTo(&answers) // which never fails
 	}
-	if _, err := l.conn.Write(answers.Bytes()); err != nil {
+	if err := l.write(answers.Bytes()); err != nil {
 		return lost(err)
 	}
 	l.pinger.PacketSent()
 	return nil
+}
+
+// write writes whole packets.
+func (l *link5) write(frames []byte) error {
+	l.conn.Lock()
+	defer l.conn.Unlock()
+	_, err := l.conn.Write(frames)
+	return err
 }
 
 func (l *link5) disconnect() {
