@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +63,40 @@ func TestChannel(t *testing.T) {
 		}
 		nothingLeft(t, b)
 	})
+}
+
+// What a channel had kept of others comes first, however long that takes, and no message of this run counts as lost meanwhile.
+func TestChannelThatIsNotEmpty(t *testing.T) {
+	_, address := penstock(t)
+	o := small(withQoS(Share, 1), "")
+	o.Filter = o.Prefix + "/#"
+	others := small(Default(Share), "")
+	stamp := newStamp(&others, header{run: 1}, "bench/kept")
+	kept := stamp.append(nil, 0, 1, 0)
+	emptied := make(chan struct{})
+	tell := sync.OnceFunc(func() { close(emptied) })
+	o.Progress = func(p Progress) {
+		if p.Phase == "emptying" {
+			tell()
+		}
+	}
+	o.Address = loopback.Serve(t, between(address, func(frame []byte) []byte {
+		switch {
+		case frame[0] == subackByte:
+			return append(bytes.Clone(frame), kept...)
+		case isPublish(frame):
+			<-emptied
+		}
+		return frame
+	}))
+	t.Cleanup(tell)
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Good() || r.Delivered == 0 || r.Strange != 5 {
+		t.Errorf("%+v", r)
+	}
 }
 
 // A shared subscription to what all publish gets the messages of other runs, too, and of those who are no run.

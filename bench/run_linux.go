@@ -278,6 +278,9 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.startTraffic(); err != nil {
 		return err
 	}
+	if err := r.empty(ctx); err != nil {
+		return err
+	}
 	if err := r.flow(ctx, "warming up", r.options.Warmup); err != nil {
 		return err
 	}
@@ -299,6 +302,33 @@ func (r *run) measure(ctx context.Context) error {
 	}
 	r.conclude(stage)
 	return r.measureMemory()
+}
+
+// emptyMax is how long it may take until what a channel had kept of others is out of the way.
+const emptyMax = 10 * time.Minute
+
+// empty waits for the first message of this run where those of others may come before it: a channel gives first what it had kept.
+func (r *run) empty(ctx context.Context) error {
+	t := r.traffic
+	if !t.strangers {
+		return nil
+	}
+	start := time.Now()
+	lastChange, last := start, t.strange
+	for now := start; t.delivered == 0 && !r.result.Stalled; now = time.Now() {
+		if now.Sub(start) > emptyMax {
+			return fmt.Errorf("bench: %d messages of others arrived in %v and none of this run's: is somebody else publishing?", t.strange, emptyMax)
+		}
+		if err := r.turn(ctx, tick); err != nil {
+			return err
+		}
+		if t.strange != last {
+			lastChange, last = now, t.strange
+		}
+		r.result.Stalled = now.Sub(lastChange) > stallAfter
+		r.tell("emptying", now)
+	}
+	return nil
 }
 
 // afterMetrics is how long an open loop goes on untimed after the broker was asked for its metrics, during which nothing was sent.
