@@ -80,5 +80,14 @@ func quantilesOf(h *histogram) Quantiles {
 
 // String names them.
 func (q Quantiles) String() string {
-	return fmt.Sprintf("p50 %v, p99 %v, p99.9 %v, max %v", q.P50, q.P99, q.P999, q.Max)
+	return fmt.Sprintf("p50 %v, p99 %v, p99.9 %v, max %v", Round(q.P50), Round(q.P99), Round(q.P999), Round(q.Max))
+}
+
+// Round leaves a duration three digits, which is what a histogram's buckets know of it.
+func Round(d time.Duration) time.Duration {
+	unit := time.Duration(1)
+	for d/unit >= 1000 || d/unit <= -1000 {
+		unit *= 10
+	}
+	return d.Round(unit)
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/penstockmq/penstock/test/setting"
 )
@@ -53,5 +54,16 @@ func TestBuckets(t *testing.T) {
 func TestNoDurations(t *testing.T) {
 	if q := new(histogram).quantile(0.5); q != 0 {
 		t.Errorf("got %v", q)
+	}
+}
+
+// A duration is said with the digits that are known of it.
+func TestRound(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 7: "7ns", 999: "999ns", 4063231: "4.06ms", 59290230: "59.3ms", 999999: "1ms", 10 * time.Second: "10s", -1234567: "-1.23ms",
+	} {
+		if got := Round(d).String(); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
 	}
 }

@@ -20,14 +20,14 @@ func (r *Result) Line() string {
 	switch {
 	case r.Backlog != nil:
 		b := r.Backlog
-		text := fmt.Sprintf("%.0f acknowledged/s (p99 %v), %.0f drained/s, %.1f MB of memory at most", b.Growth.PerSecond(), r.Acknowledged.P99,
+		text := fmt.Sprintf("%.0f acknowledged/s (p99 %v), %.0f drained/s, %.1f MB of memory at most", b.Growth.PerSecond(), Round(r.Acknowledged.P99),
 			b.Drain.PerSecond(), megabytes(b.AnonymousPeak))
 		if r.Ready > 0 {
-			text += fmt.Sprintf(", ready again in %v", r.Ready)
+			text += fmt.Sprintf(", ready again in %v", Round(r.Ready))
 		}
 		return text
 	case r.Lone != nil:
-		return fmt.Sprintf("%v a message, %v a plain append: %.2f", r.Lone.Broker, r.Lone.Plain, r.Lone.Ratio)
+		return fmt.Sprintf("%v a message, %v a plain append: %.2f", Round(r.Lone.Broker), Round(r.Lone.Plain), r.Lone.Ratio)
 	case r.Options.Scenario == Idle:
 		return fmt.Sprintf("%.1f MB, %.1f KB for each of %d connections, %.0f connects/s", megabytes(r.RSSAfter), r.RSSPerConnection/1000, r.Options.Clients,
 			r.ConnectsPerSecond)
@@ -62,7 +62,7 @@ func (r *Result) writeHeld(p page) {
 	p.line(r.SessionsPerSecond > 0, "sessions", "%.0f/s", r.SessionsPerSecond)
 	p.line(r.Options.Scenario == Subs, "subscriptions", "%.0f/s", r.SubscriptionsPerSecond)
 	p.line(r.RetainedPerSecond > 0, "retained", "%.0f/s", r.RetainedPerSecond)
-	p.line(r.Ready > 0, "ready again", "in %v, with %.1f MB of anonymous memory", r.Ready, megabytes(r.AnonymousReady))
+	p.line(r.Ready > 0, "ready again", "in %v, with %.1f MB of anonymous memory", Round(r.Ready), megabytes(r.AnonymousReady))
 	p.line(r.ConnectsPerSecond > 0, "connects", "%.0f/s", r.ConnectsPerSecond)
 }
 
@@ -93,7 +93,7 @@ func (r *Result) writeTimes(p page) {
 	p.line(r.Latency.Max > 0, name, "%v", r.Latency)
 	p.line(r.Options.Scenario == Latency, "sent late by", "%v", r.Lateness)
 	if s := r.Silence; s != nil {
-		p.line(true, "longest silence", "%v, %d over 1 ms (the generator itself was away for %v at most)", s.Longest, s.Long, s.Away)
+		p.line(true, "longest silence", "%v, %d over 1 ms (the generator itself was away for %v at most)", Round(s.Longest), s.Long, Round(s.Away))
 	}
 	p.line(r.Acknowledged.Max > 0, "acknowledged in", "%v", r.Acknowledged)
 }
@@ -118,7 +118,7 @@ func (w *StoreWork) write(p page) {
 func (w *CollectorWork) write(p page) {
 	if w != nil {
 		p.line(true, "collections", "%.0f (%.1f/s), each a stop of %v in the mean; the longest since the broker began was %v", w.Collections, w.CollectionsPerSecond,
-			w.MeanStop, w.LongestStop)
+			Round(w.MeanStop), Round(w.LongestStop))
 	}
 }
 
@@ -136,7 +136,7 @@ func (b *Backlogged) write(p page) {
 }
 
 func (l *LoneResult) write(p page) {
-	p.line(true, "a message", "%v (mean of %d)", l.Broker, l.Messages)
-	p.line(true, "plain append", "%v (mean); %v", l.Plain, l.Append)
+	p.line(true, "a message", "%v (mean of %d)", Round(l.Broker), l.Messages)
+	p.line(true, "plain append", "%v (mean); %v", Round(l.Plain), l.Append)
 	p.line(true, "ratio", "%.2f", l.Ratio)
 }

@@ -172,7 +172,7 @@ func benchProgress(w io.Writer) (show func(bench.Progress), clear func()) {
 	show = func(p bench.Progress) {
 		fmt.Fprintf(f, clearLine+"%s  %v  %d clients  %.0f/s", p.Phase, p.Elapsed.Round(time.Second), p.Connected, p.PerSecond)
 		if p.P99 > 0 {
-			fmt.Fprintf(f, "  p99 %v", p.P99)
+			fmt.Fprintf(f, "  p99 %v", bench.Round(p.P99))
 		}
 	}
 	return show, func() { fmt.Fprint(f, clearLine) }
