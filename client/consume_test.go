@@ -236,15 +236,18 @@ func TestUnsettledComesAgain(t *testing.T) {
 // A watchedConn knows of writes that are not under its lock.
 type watchedConn struct {
 	net.Conn
-	*sync.Mutex
+	mu                sync.Mutex
 	written, unlocked int
 }
 
+func (w *watchedConn) Lock()   { w.mu.Lock() }
+func (w *watchedConn) Unlock() { w.mu.Unlock() }
+
 func (w *watchedConn) Write(b []byte) (int, error) {
 	w.written++
-	if w.TryLock() {
+	if w.mu.TryLock() {
 		w.unlocked++
-		w.Unlock()
+		w.mu.Unlock()
 	}
 	return len(b), nil
 }
@@ -252,7 +255,7 @@ func (w *watchedConn) Write(b []byte) (int, error) {
 // What settles messages holds the connection's lock while it writes: Paho, which answers PUBREL meanwhile, writes
 // the header of its PUBCOMP first and the rest of it behind that.
 func TestSettlingWritesUnderTheLock(t *testing.T) {
-	conn := &watchedConn{Mutex: new(sync.Mutex)}
+	conn := new(watchedConn)
 	state := newState()
 	defer state.close()
 	if err := state.mqtt5.ConAckReceived(conn, &packets.Connect{}, &packets.Connack{}); err != nil {

@@ -39,7 +39,8 @@ type channel struct {
 	passed    bool     // a drain is at its end, but for dead letters on their way back
 	returning int      // of these
 	stranded  int      // messages that could not be put back, since the last PutBack
-	unserve   func()   // releases $share/<name>/<filter>
+	shared    string   // $share/<name>/<filter> as members join by it; empty if they do not
+	unserve   func()   // releases shared
 	unfeed    []func() // release what is put back, and the filter
 }
 
@@ -59,9 +60,6 @@ func newTerms(s configs.Channel, origin string) (*terms, error) {
 func (c *channel) settings() *configs.Channel { return &c.terms.Load().settings }
 
 func (c *channel) origin() string { return c.terms.Load().origin }
-
-// shareFilter is the shared subscription that members may join with.
-func shareFilter(s *configs.Channel) string { return sharePrefix + s.Name + "/" + s.Filter }
 
 // backPrefix begins the topics of messages that are put back into one channel.
 func backPrefix(name string) string { return joinPrefix + name + "/back/" }
@@ -146,42 +144,6 @@ func (c *channel) feed() error {
 		c.unfeed = append(c.unfeed, release)
 	}
 	return nil
-}
-
-// serveShare has members join by $share/<name>/<filter> too.
-func (c *channel) serveShare() error {
-	if c.origin() == originRetired {
-		return nil
-	}
-	filter := shareFilter(c.settings())
-	c.h.mu.Lock()
-	c.h.byShare[filter] = c
-	c.h.mu.Unlock()
-	release, err := c.h.broker.Serve(filter, c.h)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	ended := c.ended
-	if !ended {
-		c.unserve = release
-	}
-	c.mu.Unlock()
-	if ended {
-		release()
-	}
-	return nil
-}
-
-// unshare has members join by $share/<name>/<filter> no more. Those that did are members of a plain shared subscription then.
-func (c *channel) unshare() {
-	c.mu.Lock()
-	unserve := c.unserve
-	c.unserve = nil
-	c.mu.Unlock()
-	if unserve != nil {
-		unserve()
-	}
 }
 
 // rules are the settings as the Spread takes them.

@@ -53,6 +53,7 @@ type Channels struct {
 	serving atomic.Bool // Start serves the channels that are made before
 
 	reloading sync.Mutex // one configuration is taken over at a time
+	sharing   sync.Mutex // one channel begins to serve its shared subscription at a time; no client's goroutine waits for it
 
 	mu       sync.Mutex // guards what follows
 	declared []configs.Channel
@@ -94,7 +95,7 @@ func (h *Channels) Start(b hooks.Broker) error {
 		return err
 	}
 	for _, c := range h.all() {
-		if err := c.serveShare(); err != nil {
+		if err := c.share(); err != nil {
 			return err
 		}
 		c.endIfForsaken()
@@ -240,17 +241,17 @@ func (h *Channels) launch(c *channel) error {
 	return h.serve(c)
 }
 
-// serve has members join a new channel by its shared subscription too. A client that makes one by subscribing is being
-// served itself.
+// serve has members join a new channel by its shared subscription too. A client that makes one by subscribing, or the one for its
+// dead messages, is being served itself.
 func (h *Channels) serve(c *channel) error {
-	switch {
+	switch origin := c.origin(); {
 	case !h.serving.Load():
 		return nil
-	case c.origin() != originAuto:
-		return c.serveShare()
+	case origin != originAuto && origin != originDead:
+		return c.share()
 	}
 	h.tasks.start(func() {
-		if err := c.serveShare(); err != nil {
+		if err := c.share(); err != nil {
 			h.log.Error("shared subscription not served", "name", c.name, "err", err)
 		}
 	})
@@ -294,7 +295,6 @@ func (h *Channels) remove(c *channel, done func(error)) error {
 	}
 	delete(h.byName, c.name)
 	h.ending[c.name] = true
-	delete(h.byShare, shareFilter(c.settings()))
 	h.disownLocked(c)
 	h.mu.Unlock()
 	h.log.Info("channel deleted", "name", c.name)

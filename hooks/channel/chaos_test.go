@@ -38,6 +38,12 @@ type rig struct {
 
 func newRig(t *testing.T, declared ...configs.Channel) *rig {
 	t.Helper()
+	return newWatchedRig(t, func(string) {}, declared...)
+}
+
+// newWatchedRig has serve called with each filter that the channels are about to serve.
+func newWatchedRig(t *testing.T, serve func(filter string), declared ...configs.Channel) *rig {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	for i := range declared {
 		declared[i].Fill()
@@ -52,12 +58,32 @@ func newRig(t *testing.T, declared ...configs.Channel) *rig {
 		t.Fatal(err)
 	}
 	r.broker, err = broker.New(broker.Options{
-		Limits: limits, Store: memory.New(), Hooks: []hooks.Hook{r.channels, anyone}, Log: log, Version: "test",
+		Limits: limits, Store: memory.New(), Hooks: []hooks.Hook{watchedChannels{r.channels, serve}, anyone}, Log: log, Version: "test",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// watchedChannels see the broker through a watchedBroker.
+type watchedChannels struct {
+	*channel.Channels
+	serve func(filter string)
+}
+
+func (w watchedChannels) Start(b hooks.Broker) error {
+	return w.Channels.Start(watchedBroker{b, w.serve})
+}
+
+type watchedBroker struct {
+	hooks.Broker
+	serve func(filter string)
+}
+
+func (w watchedBroker) Serve(filter string, m hooks.Members) (release func(), err error) {
+	w.serve(filter)
+	return w.Broker.Serve(filter, m)
 }
 
 // A peer is a client with just enough of MQTT 5.

@@ -110,19 +110,11 @@ func (c *channel) turnInto(s configs.Channel, origin string) (changed bool, err 
 		next.dead = old.dead
 	}
 	moves := old.settings.Filter != s.Filter || (old.origin == originRetired) != (origin == originRetired)
-	if moves {
-		c.h.mu.Lock()
-		if share := shareFilter(&old.settings); c.h.byShare[share] == c {
-			delete(c.h.byShare, share)
-		}
-		c.h.mu.Unlock()
-	}
 	c.terms.Store(next)
 	c.putInForce()
 	errs := []error{c.save(nil)}
 	if moves {
-		c.unshare()
-		errs = append(errs, c.refeed(), c.serveShare())
+		errs = append(errs, c.refeed(), c.share())
 	}
 	c.workLater()
 	if c.isEnded() { // somebody deleted it meanwhile
