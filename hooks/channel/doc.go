@@ -13,5 +13,5 @@
 // Its nouns are the Channels (all of them), the channel (one, with its Spread) and the member. It is tested by scripts against a
 // whole broker (test/scripts/channel), and here with a broker in memory and a fake clock.
 //
-// Lock order: Channels.reloading, Channels.making, Channels.mu, channel.mu. The broker is called with none of them held but the first two.
+// Lock order: Channels.reloading, Channels.making, Channels.sharing, Channels.mu, channel.mu. The broker is called with none of them held but the first three.
 package channel
