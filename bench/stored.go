@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -36,7 +37,7 @@ func durablePairsCases() []Case {
 func synced() []Figure {
 	return []Figure{
 		{Name: "fsyncs/s", value: func(r *Result) float64 { return r.Store.fsyncsPerSecond() }},
-		{Name: "messages/fsync", value: func(r *Result) float64 { return r.Store.messagesPerFsync() }},
+		{Name: "messages/fsync", value: func(r *Result) float64 { return r.Store.messagesPerFsync() }, zeros: true},
 		{Name: "PUBACK p99, ms", value: pubackP99},
 	}
 }
@@ -141,7 +142,7 @@ func backlogCases() []Case {
 			{Name: "acknowledged/s", value: backlogged(func(b *Backlogged) float64 { return b.Growth.PerSecond() }), Limit: 100_000, Absolute: true, AtLeast: true},
 			{Name: "PUBACK p99, ms", value: pubackP99, Limit: 25, Absolute: true},
 			{Name: "fsyncs/s", value: backlogged(func(b *Backlogged) float64 { return b.Growth.Store.fsyncsPerSecond() })},
-			{Name: "messages/fsync", value: backlogged(func(b *Backlogged) float64 { return b.Growth.Store.messagesPerFsync() })},
+			{Name: "messages/fsync", value: backlogged(func(b *Backlogged) float64 { return b.Growth.Store.messagesPerFsync() }), zeros: true},
 			{Name: "drained/s", value: backlogged(func(b *Backlogged) float64 { return b.Drain.PerSecond() }), Limit: 150_000, Absolute: true, AtLeast: true},
 			{Name: "PUBACK p50, ms", value: pubackP50, Detail: true},
 			{Name: "broker CPU, µs/message stored", value: backlogged(func(b *Backlogged) float64 { return b.Growth.BrokerMicros() }), Detail: true},
@@ -158,7 +159,7 @@ func backlogCases() []Case {
 			{Name: "ready after kill -9, s", value: func(r *Result) float64 { return r.Ready.Seconds() }, Limit: 3, Absolute: true},
 			{Name: "disk within a minute of the drain, MB", value: backlogged(func(b *Backlogged) float64 { return megabytes(b.DiskSettled) }), Limit: 50, Absolute: true},
 			{Name: "disk with all queued, MB", value: backlogged(func(b *Backlogged) float64 { return megabytes(b.DiskQueued) }), Detail: true},
-			{Name: "s until it was that small", value: backlogged(func(b *Backlogged) float64 { return b.SettleSeconds }), Detail: true},
+			{Name: "s until it was that small", value: settleSeconds, Detail: true},
 			{Name: "drained/s", value: backlogged(func(b *Backlogged) float64 { return b.Drain.PerSecond() }), Detail: true},
 		}},
 	}
@@ -167,6 +168,14 @@ func backlogCases() []Case {
 // backlogged takes a figure from what Backlog measured.
 func backlogged(of func(*Backlogged) float64) func(*Result) float64 {
 	return func(r *Result) float64 { return of(r.Backlog) }
+}
+
+// settleSeconds is 0, which means that it is not known, of a broker whose disk is not looked at.
+func settleSeconds(r *Result) float64 {
+	if r.Backlog.DiskQueued == 0 {
+		return 0
+	}
+	return r.Backlog.SettleSeconds
 }
 
 func pubackP50(r *Result) float64 { return micros(r.Acknowledged.P50) / 1000 }
@@ -179,9 +188,10 @@ func (w *StoreWork) fsyncsPerSecond() float64 {
 	return w.FsyncsPerSecond
 }
 
+// messagesPerFsync is 0 where everything was acknowledged by all its receivers before it was written, and NaN if it is not known.
 func (w *StoreWork) messagesPerFsync() float64 {
 	if w == nil {
-		return 0
+		return math.NaN()
 	}
 	return w.MessagesPerFsync
 }

@@ -100,3 +100,37 @@ func TestBrokerVersion(t *testing.T) {
 		}
 	}
 }
+
+// Of messages for each fsync none is a figure, where nothing had to be written, and a broker that does not tell has none. How long a disk
+// took to become small is known where it was looked at.
+func TestStoredFiguresThatAreUnknown(t *testing.T) {
+	cell := func(name string, r Result) string {
+		t.Helper()
+		for _, k := range Cases() {
+			for _, f := range k.Figures {
+				if f.Name == name {
+					row := newRow(k, f, map[string]results{k.Name: {{r}}})
+					return row.cells()[2]
+				}
+			}
+		}
+		t.Fatalf("there is no figure %q", name)
+		return ""
+	}
+	told, small := &StoreWork{Fsyncs: 9, FsyncsPerSecond: 3}, &Backlogged{SettleSeconds: 0.1, DiskQueued: 1}
+	for _, test := range []struct {
+		name   string
+		result Result
+		want   string
+	}{
+		{"messages/fsync", Result{Store: told}, "0"},
+		{"messages/fsync", Result{}, "–"},
+		{"fsyncs/s", Result{Store: told}, "3.00"},
+		{"s until it was that small", Result{Backlog: small}, "0.10"},
+		{"s until it was that small", Result{Backlog: &Backlogged{SettleSeconds: 1e-7}}, "–"},
+	} {
+		if got := cell(test.name, test.result); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+		}
+	}
+}
