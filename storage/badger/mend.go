@@ -21,7 +21,9 @@ type mending struct {
 	manifest *manifest
 	old      []byte // the manifest as it was found
 	changed  bool
-	verified int64 // bytes of tables
+	absent   map[uint64]uint64 // level by id of the tables that it lists and that are not there
+	behind   bool              // what the manifest had at its end is lost: it may have been that these were deleted
+	verified int64             // bytes of tables
 }
 
 // mend does all that. It does nothing if there is no table and no manifest.
@@ -37,10 +39,16 @@ func (s *Store) mend() error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	m := &mending{Store: s, manifest: parseManifest(old), old: old}
+	m := &mending{Store: s, manifest: parseManifest(old), old: old, absent: make(map[uint64]uint64)}
 	m.changed = m.manifest.whole == 0
+	m.behind = m.manifest.whole < len(old)                                            // a write that a power cut interrupted, or damage
 	for _, id := range slices.Backward(slices.Sorted(maps.Keys(m.manifest.levels))) { // the newest first: not all may be verified
-		if err := m.known(id, slices.Contains(ids, id)); err != nil {
+		if !slices.Contains(ids, id) {
+			m.absent[id] = m.manifest.levels[id]
+			delete(m.manifest.levels, id)
+			continue
+		}
+		if err := m.known(id); err != nil {
 			return err
 		}
 	}
@@ -50,6 +58,9 @@ func (s *Store) mend() error {
 				return err
 			}
 		}
+	}
+	if err := m.seeToAbsent(); err != nil {
+		return err
 	}
 	return m.rewrite()
 }
@@ -70,22 +81,26 @@ func (s *Store) tableIDs() (ids []uint64, err error) {
 	return ids, nil
 }
 
-// cut reports whether the manifest has an end that is not whole: a write that a power cut interrupted, or damage.
-func (m *mending) cut() bool { return m.manifest.whole < len(m.old) }
-
-// known sees to a table that the manifest lists.
-func (m *mending) known(id uint64, there bool) error {
-	name := table.IDToFilename(id)
-	if !there && m.cut() { // what follows in the manifest may have deleted it
-		m.options.Log.Warn("storage: a table that a damaged manifest lists is not there", "reason", name)
-		delete(m.manifest.levels, id)
-		m.changed = true
-		return nil
-	}
-	if !there {
+// seeToAbsent sees to the tables that are not there. Those that the manifest's end has deleted are no loss.
+func (m *mending) seeToAbsent() error {
+	for _, id := range slices.Sorted(maps.Keys(m.absent)) {
+		name := table.IDToFilename(id)
+		if m.behind {
+			m.options.Log.Warn("storage: a table that a damaged manifest lists is not there", "reason", name)
+			m.changed = true
+			continue
+		}
 		m.loseFile(name, nil, "it is missing, with the records in it")
-		return m.replaceTable(id, nil)
+		if err := m.replaceTable(id, nil); err != nil {
+			return err
+		}
+		m.manifest.levels[id] = m.absent[id]
 	}
+	return nil
+}
+
+// known sees to a table that the manifest lists and that is there.
+func (m *mending) known(id uint64) error {
 	return m.withTable(id, func(data []byte) error {
 		if _, indexed := tableIndex(data); indexed && m.verified > verifyBytes {
 			return nil // Check, and whoever reads it, find what is wrong in its blocks
@@ -130,7 +145,7 @@ func (m *mending) replaceTable(id uint64, blocks [][]byte) error {
 func (m *mending) unknown(id uint64) error {
 	return m.withTable(id, func(data []byte) error {
 		blocks, whole := tableBlocks(data)
-		if !whole && m.manifest.whole > 0 && !m.cut() {
+		if !whole && m.manifest.whole > 0 && !m.behind {
 			return nil // it was being written
 		}
 		needed, err := m.needed(blocks)
@@ -144,7 +159,7 @@ func (m *mending) unknown(id uint64) error {
 		}
 		m.options.Log.Warn("storage: the manifest does not list a table that is needed; it does now", "reason", table.IDToFilename(id))
 		m.manifest.levels[id] = 0 // where tables may overlap, and the version of a record says which is the newest
-		m.changed = true
+		m.changed, m.behind = true, true
 		return nil
 	})
 }

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -189,12 +190,23 @@ func TestMend(t *testing.T) {
 	}
 }
 
+// manifestEnds are where the sets of changes of a manifest end, but for the last one.
+func manifestEnds(data []byte) (ends []int) {
+	for at := len(manifestHeader); at < len(data); at += 8 + int(binary.BigEndian.Uint32(data[at:])) {
+		ends = append(ends, at)
+	}
+	return ends
+}
+
 // Without its manifest, or with one that is cut or damaged anywhere, nothing is lost: the tables are there.
 func testDamagedManifest(t *testing.T, c *crashed) {
 	data, err := os.ReadFile(filepath.Join(c.path, manifestFile))
 	mustDo(t, err)
 	rng := rand.New(rand.NewPCG(setting.Seed(t), 1))
 	damages := map[string]func(path string){"missing": func(path string) { mustDo(t, os.Remove(path)) }}
+	for _, at := range manifestEnds(data) { // cut there it looks whole
+		damages[fmt.Sprint("cut at ", at)] = func(path string) { mustDo(t, os.Truncate(path, int64(at))) }
+	}
 	for _, at := range []int{0, rng.IntN(len(data))} {
 		damages[fmt.Sprint("cut at ", at)] = func(path string) { mustDo(t, os.Truncate(path, int64(at))) }
 		damages[fmt.Sprint("damaged at ", at)] = func(path string) { flip(t, path, min(at, len(data)-1)) }
