@@ -183,9 +183,7 @@ func TestStalled(t *testing.T) {
 	if _, err := s.Update([]storage.Change{subscription}, newWaiter()); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("a new subscription: %v", err)
 	}
-	if n := s.Stats().Writes; n != 0 {
-		t.Errorf("%d writes wait", n)
-	}
+	until(t, func() bool { return s.Stats().Writes == 0 }) // a write that was told of is counted for a moment longer
 	free.Store(1 << 30)
 	if s.Stalled() {
 		t.Error("still stalled")
