@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +41,7 @@ func TestStoreWork(t *testing.T) {
 	if w.Fsyncs != 20 || w.FsyncsPerSecond != 5 || w.MessagesPerFsync != 50 || w.BytesPerMessage != 64 || w.Metrics[storePrefix+"x"] != 5 {
 		t.Errorf("%+v", w)
 	}
-	if w := newStoreWork(nil, samples{collectionsMetric: 1}, 1); w != nil || w.messagesPerFsync() != 0 {
+	if w := newStoreWork(nil, samples{collectionsMetric: 1}, 1); w != nil || !math.IsNaN(w.messagesPerFsync()) {
 		t.Errorf("%+v", w)
 	}
 }
