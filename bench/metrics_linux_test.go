@@ -2,8 +2,8 @@ package bench
 
 import (
 	"fmt"
-	"math"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
