@@ -3,6 +3,7 @@ package badger
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4/table"
 
 	"github.com/penstockmq/penstock/broker/packet"
 	"github.com/penstockmq/penstock/storage"
@@ -190,12 +193,23 @@ func TestMend(t *testing.T) {
 	}
 }
 
-// manifestEnds are where the sets of changes of a manifest end, but for the last one.
-func manifestEnds(data []byte) (ends []int) {
+// deceptiveEnds are where the sets of changes of a manifest end, so that it looks whole if it is cut there: those behind which tables
+// are deleted that it lists up to there, and the last but one.
+func (c *crashed) deceptiveEnds(t *testing.T, data []byte) (ends []int) {
+	t.Helper()
+	tables := c.files(t, "*.sst")
+	absent := func(id uint64) bool { return !slices.Contains(tables, table.IDToFilename(id)) }
+	last := 0
 	for at := len(manifestHeader); at < len(data); at += 8 + int(binary.BigEndian.Uint32(data[at:])) {
-		ends = append(ends, at)
+		if slices.ContainsFunc(slices.Collect(maps.Keys(parseManifest(data[:at]).levels)), absent) {
+			ends = append(ends, at)
+		}
+		last = at
 	}
-	return ends
+	if len(ends) == 0 {
+		t.Error("no table was deleted")
+	}
+	return append(ends, last)
 }
 
 // Without its manifest, or with one that is cut or damaged anywhere, nothing is lost: the tables are there.
@@ -204,7 +218,7 @@ func testDamagedManifest(t *testing.T, c *crashed) {
 	mustDo(t, err)
 	rng := rand.New(rand.NewPCG(setting.Seed(t), 1))
 	damages := map[string]func(path string){"missing": func(path string) { mustDo(t, os.Remove(path)) }}
-	for _, at := range manifestEnds(data) { // cut there it looks whole
+	for _, at := range c.deceptiveEnds(t, data) {
 		damages[fmt.Sprint("cut at ", at)] = func(path string) { mustDo(t, os.Truncate(path, int64(at))) }
 	}
 	for _, at := range []int{0, rng.IntN(len(data))} {
